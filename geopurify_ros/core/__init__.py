@@ -1,0 +1,1 @@
+"""The method, on torch and numpy alone: no ROS, no files."""

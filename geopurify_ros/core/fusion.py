@@ -1,0 +1,137 @@
+"""One frame becomes one entry per voxel: mean feature, colour and normal, and a pixel count.
+
+The plain way gathers a D-wide feature per pixel (600 MB for 640x480 and D = 512) and adds it up.
+But a frame has few distinct (voxel, feature cell) pairs, so those are counted first and the
+features are summed once per pair; the result is the same (test_core_fusion.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geopurify_ros.config import DepthConfig
+from geopurify_ros.core import geometry
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.scatter import bag_sum, run_starts, sort_keys
+from geopurify_ros.errors import InputError
+
+# Beyond this a coordinate does not fit the packed keys of the block index (400 km at 5 cm).
+MAX_VOXEL_COORD = 1 << 23
+
+
+@dataclass(frozen=True)
+class FrameVoxels:
+    """What one frame says about the voxels it sees.
+
+    Attributes:
+        coords: (M, 3) int64, distinct, sorted lexicographically.
+        features: (M, D) float32, mean over the pixels of the voxel.
+        color: (M, 3) float32, 0..255.
+        normal: (M, 3) float32, world frame, mean of unit normals (shorter than 1).
+        weight: (M,) float32, number of pixels.
+    """
+
+    coords: Tensor
+    features: Tensor
+    color: Tensor
+    normal: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class FramePoints:
+    """The believed pixels of a frame.
+
+    Attributes:
+        coords: (N, 3) int64 voxel of each point.
+        color_normal: (N, 6) float32, colour 0..255 and world normal.
+        pixel_index: (N,) int64, v * W + u.
+    """
+
+    coords: Tensor
+    color_normal: Tensor
+    pixel_index: Tensor
+
+
+def frame_points(
+    frame: RgbdFrame, depth_config: DepthConfig, voxel_size_m: float, device: torch.device
+) -> FramePoints:
+    """Back-project a frame: range and edge test, voxel, colour and normal of each pixel.
+
+    Raises:
+        InputError: no pixel is left, or the pose puts the points out of reach.
+    """
+    depth_m = torch.from_numpy(np.ascontiguousarray(frame.depth_m)).to(device)
+    points = geometry.backproject(depth_m, torch.from_numpy(frame.intrinsics))
+    pixel_index = torch.nonzero(geometry.valid_depth(depth_m, depth_config).reshape(-1)).squeeze(1)
+    if len(pixel_index) == 0:
+        raise InputError(
+            f"no depth between {depth_config.min_m} and {depth_config.max_m} m in the image"
+        )
+    pose = torch.from_numpy(frame.T_world_camera)
+    if float(pose[:3, 3].abs().max()) / voxel_size_m > MAX_VOXEL_COORD - (1 << 20):
+        raise InputError(f"the pose is {float(pose[:3, 3].norm()):.0f} m from the origin of the map")
+    # index_select copies whole rows; a boolean mask or [index] is several times slower
+    normals = geometry.normals(points).view(-1, 3).index_select(0, pixel_index)
+    points = points.view(-1, 3).index_select(0, pixel_index)
+    rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device).view(-1, 3)
+    color_normal = torch.empty((len(pixel_index), 6), device=device)
+    color_normal[:, :3] = rgb.index_select(0, pixel_index)
+    color_normal[:, 3:] = normals @ pose[:3, :3].to(normals).T
+    coords = geometry.voxel_coords_of(points, pose, voxel_size_m)
+    return FramePoints(coords, color_normal, pixel_index)
+
+
+def feature_cell(
+    pixel_index: Tensor,  # (N,) int64, v * W + u
+    image_size: tuple[int, int],  # H, W
+    grid_size: tuple[int, int],  # h, w
+) -> Tensor:  # (N,) int64, cell row * w + cell column
+    """The cell of the feature grid that holds each pixel."""
+    (height, width), (rows, columns) = image_size, grid_size
+    device = pixel_index.device
+    row = (torch.arange(height, device=device) * rows) // height * columns
+    column = (torch.arange(width, device=device) * columns) // width
+    table = (row[:, None] + column).view(-1)
+    return table.index_select(0, pixel_index)
+
+
+def fuse_frame(
+    points: FramePoints,
+    feature_grid: Tensor,  # (D, h, w) float
+    image_size: tuple[int, int],  # H, W
+) -> FrameVoxels:
+    """Mean feature, colour, normal and pixel count of each voxel seen by a frame."""
+    grid_size = (feature_grid.shape[1], feature_grid.shape[2])
+    num_cells = grid_size[0] * grid_size[1]
+    cells = feature_cell(points.pixel_index, image_size, grid_size)
+    low = points.coords.amin(dim=0)
+    extent = points.coords.amax(dim=0) - low + 1
+    x, y, z = (points.coords - low).unbind(dim=1)
+    voxel_key = (x * extent[1] + y) * extent[2] + z
+    keys, order = sort_keys(voxel_key * num_cells + cells)
+
+    pair_start = run_starts(keys)
+    pair_voxel_key = keys[pair_start] // num_cells
+    pair_count = torch.diff(pair_start, append=pair_start.new_tensor([len(keys)]))
+    first_pair = run_starts(pair_voxel_key)
+    first_pixel = pair_start[first_pair]
+    weight = torch.diff(first_pixel, append=pair_start.new_tensor([len(keys)])).to(torch.float32)
+    share = pair_count / weight.repeat_interleave(
+        torch.diff(first_pair, append=first_pair.new_tensor([len(pair_start)]))
+    )
+    table = feature_grid.reshape(feature_grid.shape[0], num_cells).T.to(torch.float32).contiguous()
+    features = bag_sum(table, keys[pair_start] % num_cells, first_pair, share)
+    ones = torch.ones(len(order), device=order.device)
+    color_normal = bag_sum(points.color_normal, order, first_pixel, ones) / weight[:, None]
+    return FrameVoxels(
+        coords=points.coords[order[first_pixel]],
+        features=features,
+        color=color_normal[:, :3],
+        normal=color_normal[:, 3:],
+        weight=weight,
+    )

@@ -1,0 +1,164 @@
+"""The paper in one page: integrate frames, purify the map, query it by text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.config import Config
+from geopurify_ros.core import fusion, query
+from geopurify_ros.core.embedding import geometric_embedding
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.neighbors import nearest_neighbors
+from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
+from geopurify_ros.core.stopwatch import Stopwatch
+from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.errors import expect_shape
+
+# Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
+_NORM_RANK = 16
+_NORM_SAMPLE = 4096
+
+
+class ImageTextEncoder(Protocol):
+    """What the pipeline asks of an encoder; images and text land in one space."""
+
+    id: str
+    feature_dim: int
+    logit_scale: float
+
+    def encode_image(self, rgb: Tensor) -> Tensor:
+        """(1, 3, H, W) float 0..1 -> (1, D, h, w), unit norm over D."""
+        ...
+
+    def encode_text(self, texts: tuple[str, ...]) -> Tensor:
+        """L texts -> (L, D), unit norm."""
+        ...
+
+
+@dataclass(frozen=True)
+class IntegrateReport:
+    """What one frame added."""
+
+    num_points: int
+    num_voxels_seen: int
+    num_new_voxels: int
+
+
+@dataclass(frozen=True)
+class PurifyReport:
+    """What purification is like: `entropy` 1 is a blur, 0 a copy; see pooling.row_entropy."""
+
+    num_purifications: int
+    num_voxels: int
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Labels of all V voxels, before and after purification, in row order of the map."""
+
+    raw: query.VoxelLabels
+    purified: query.VoxelLabels
+
+    @property
+    def changed_fraction(self) -> float:
+        """Share of voxels whose label purification changed."""
+        if len(self.raw.label) == 0:
+            return 0.0
+        return float((self.raw.label != self.purified.label).float().mean())
+
+
+class Pipeline:
+    """Frames in, labels out. Not thread-safe: one thread owns it."""
+
+    def __init__(
+        self, encoder: ImageTextEncoder, config: Config, device: torch.device | str = "cpu"
+    ) -> None:
+        """An empty map for the features of `encoder`."""
+        self.encoder = encoder
+        self.config = config
+        self.device = torch.device(device)
+        self.map = VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device)
+        self.stopwatch = Stopwatch(self.device)
+        self.num_purifications = 0
+        self._affinity: Affinity | None = None
+
+    @torch.inference_mode()
+    def integrate(self, frame: RgbdFrame) -> IntegrateReport:
+        """Lift the features of one frame into the map (METHODS 1.8, weighted mean)."""
+        with self.stopwatch.measure("geometry"):
+            points = fusion.frame_points(
+                frame, self.config.depth, self.config.map.voxel_size_m, self.device
+            )
+        with self.stopwatch.measure("encode"):
+            rgb = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1)[None] / 255.0
+            grid = self.encoder.encode_image(rgb)
+            expect_shape(grid, (1, self.encoder.feature_dim, None, None), "feature grid")
+        with self.stopwatch.measure("fuse"):
+            voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
+            num_new = self.map.integrate(voxels, frame.stamp_ns)
+        return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
+
+    @torch.inference_mode()
+    def purify(self) -> PurifyReport:
+        """Build the affinity of the present map; queries pool with it (METHODS 1.9)."""
+        settings = self.config.purify
+        entropy = 0.0
+        if settings.embedding != "none" and len(self.map):
+            with self.stopwatch.measure("purify"):
+                graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
+                embeddings = geometric_embedding(self.map.normals(), self.map.colors())
+                self._affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
+                entropy = row_entropy(self._affinity)
+        self.num_purifications += 1
+        return PurifyReport(self.num_purifications, len(self.map), entropy)
+
+    @torch.inference_mode()
+    def query(self, asked: query.TextQuery) -> Answer:
+        """Label every voxel; voxels newer than the last purification keep their raw label."""
+        with self.stopwatch.measure("text"):
+            text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
+        with self.stopwatch.measure("query"):
+            basis = self._norm_basis()
+            channels = self.map.project(torch.cat((text.T, basis), dim=1))
+            raw = self._label(channels, len(text), asked)
+            if self._affinity is None:
+                return Answer(raw, raw)
+            return Answer(raw, self._label(self.purified(channels), len(text), asked))
+
+    def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
+        """`values` per voxel pooled with the affinity of the last purification."""
+        if self._affinity is None:
+            return values
+        known = len(self._affinity)
+        pooled = pool(values[:known], self._affinity, self.config.purify.iterations)
+        return torch.cat((pooled, values[known:])) if len(values) > known else pooled
+
+    def reset(self) -> None:
+        """Empty the map."""
+        self.map = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
+        self._affinity = None
+
+    def _label(
+        self, channels: Tensor, num_texts: int, asked: query.TextQuery
+    ) -> query.VoxelLabels:
+        """Cosines are score / norm; the norm is that of the feature inside the basis."""
+        norm = torch.linalg.vector_norm(channels[:, num_texts:], dim=1, keepdim=True)
+        cosines = channels[:, :num_texts] / norm.clamp_min(1e-6)
+        return query.label_voxels(self.encoder.logit_scale * cosines, asked)
+
+    def _norm_basis(self) -> Tensor:  # (D, r) orthonormal
+        """Main directions of the features: few are enough for the length of a pooled feature."""
+        num_voxels, width = len(self.map), self.map.feature_dim
+        if num_voxels == 0:
+            return torch.zeros((width, 1), device=self.device)
+        step = max(1, num_voxels // _NORM_SAMPLE)
+        rows = [chunk[::step] for _, chunk in self.map.feature_chunks()]
+        sample = torch.cat(rows).to(torch.float32)
+        gram = sample.T @ sample
+        _, vectors = torch.linalg.eigh(gram)
+        return vectors[:, -min(_NORM_RANK, width) :]

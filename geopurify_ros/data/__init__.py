@@ -1,0 +1,1 @@
+"""Files in and out: sequences, map files, point clouds, pictures."""

@@ -1,0 +1,92 @@
+"""Maps on disk: one safetensors file, its header says what the features mean. Never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.errors import InputError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MapHeader:
+    """What a reader must know before it trusts the tensors."""
+
+    format_version: int
+    encoder: str
+    feature_dim: int
+    voxel_size_m: float
+    frame: str
+    num_voxels: int
+    stamp_ns: int
+
+
+def save_map(path: Path, voxel_map: VoxelMap, encoder_id: str, frame: str) -> MapHeader:
+    """Write the map: whole or not at all, the old file stays until the new one is safe.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    last_seen_ns = voxel_map.last_seen_ns()
+    header = MapHeader(
+        FORMAT_VERSION,
+        encoder_id,
+        voxel_map.feature_dim,
+        voxel_map.voxel_size_m,
+        frame,
+        len(voxel_map),
+        int(last_seen_ns.max()) if len(last_seen_ns) else 0,
+    )
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            temporary = file.name
+        save_file(voxel_map.state(), temporary, {"geopurify_map": json.dumps(asdict(header))})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise InputError(f"the map could not be written to {path}: {error}") from error
+    return header
+
+
+def load_map(path: Path, encoder_id: str | None = None) -> tuple[VoxelMap, MapHeader]:
+    """Read a map; `encoder_id` is what queries will use.
+
+    Raises:
+        InputError: no such file, not a map, another version, or made with another encoder.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no map file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("geopurify_map")
+            if text is None:
+                raise InputError(f"{path} is no geopurify map")
+            header = MapHeader(**json.loads(text))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
+    if header.format_version != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has map format {header.format_version}, this program reads {FORMAT_VERSION}"
+        )
+    if encoder_id is not None and header.encoder != encoder_id:
+        raise InputError(
+            f"{path} was made with encoder {header.encoder}, not {encoder_id}: "
+            "ask for that encoder or map again"
+        )
+    return VoxelMap.from_state(state, header.voxel_size_m), header

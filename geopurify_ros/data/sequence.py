@@ -1,0 +1,159 @@
+"""Recorded RGB-D sequences in the export layout of ScanNet tools.
+
+color/*.jpg|png, depth/*.png (uint16 millimetres, 0 = none), pose/*.txt (4x4 camera to world,
+optical axes, metres), intrinsic/intrinsic_color.txt and intrinsic_depth.txt (4x4); optionally
+label/*.png (class ids, 0 = unlabelled) and classes.json ({"classes": {"1": "chair", ...}}).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from geopurify_ros.core.frame import RgbdFrame, check_pose
+from geopurify_ros.errors import InputError
+
+_FRAME_INTERVAL_NS = 33_333_333  # the layout has no stamps; 30 Hz, the rate of the cameras
+_MAX_VALID_MM = 65_000  # Kinect exports mark missing depth with 65535
+_log = logging.getLogger(__name__)
+
+
+class Sequence:
+    """A folder of posed RGB-D images; frames are read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Find the frames of `folder`.
+
+        Raises:
+            InputError: not such a folder, or no frame in it.
+        """
+        self.folder = folder
+        for part in ("color", "depth", "pose", "intrinsic"):
+            if not (folder / part).is_dir():
+                raise InputError(
+                    f"{folder} is not a sequence: it has no folder {part}/ "
+                    "(expected color/ depth/ pose/ intrinsic/)"
+                )
+        colors = {p.stem: p for p in (folder / "color").iterdir() if p.suffix in (".jpg", ".png")}
+        depths = {p.stem: p for p in (folder / "depth").glob("*.png")}
+        poses = {p.stem: p for p in (folder / "pose").glob("*.txt")}
+        names = sorted(colors.keys() & depths.keys() & poses.keys(), key=_frame_order)
+        self._poses = {n: pose for n in names if (pose := _read_pose(poses[n])) is not None}
+        if len(self._poses) < len(names):
+            _log.warning("%s: %d frames have no usable pose and are left out", folder,
+                         len(names) - len(self._poses))
+        if not self._poses:
+            raise InputError(f"{folder} has no frame with colour, depth and a finite pose")
+        self._files = [(n, colors[n], depths[n]) for n in self._poses]
+        self._depth_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_depth.txt")[:3, :3]
+        self._color_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_color.txt")[:3, :3]
+        self.class_names = _read_classes(folder / "classes.json")
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._files)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether ground truth comes with it."""
+        return bool(self.class_names) and (self.folder / "label").is_dir()
+
+    def frame(self, number: int) -> RgbdFrame:
+        """Frame `number` on the pixels of its depth image.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        name, color_path, depth_path = self._files[number]
+        raw_depth = _read_image(depth_path)
+        if raw_depth.ndim != 2:
+            raise InputError(f"{depth_path} is no depth image: it has {raw_depth.shape[2]} channels")
+        depth_m = raw_depth.astype(np.float32) / 1000.0
+        depth_m[(raw_depth == 0) | (raw_depth > _MAX_VALID_MM)] = np.nan
+        rgb = self._on_depth_pixels(Image.open(color_path).convert("RGB"), depth_m.shape)
+        return RgbdFrame(
+            rgb, depth_m, self._depth_intrinsics, self._poses[name], number * _FRAME_INTERVAL_NS
+        )
+
+    def label(self, number: int) -> NDArray[np.int64]:
+        """(H, W) class ids of frame `number` on its depth pixels, 0 = unlabelled.
+
+        Raises:
+            InputError: the file is missing or of another size than the depth image.
+        """
+        name, _, depth_path = self._files[number]
+        label = _read_image(self.folder / "label" / f"{name}.png").astype(np.int64)
+        size = Image.open(depth_path).size[::-1]
+        if label.shape != size:
+            raise InputError(f"label/{name}.png has size {label.shape}, the depth image {size}")
+        return label
+
+    def _on_depth_pixels(
+        self, image: Image.Image, depth_size: tuple[int, ...]
+    ) -> NDArray[np.uint8]:
+        """The colour at each depth pixel; registered cameras differ by intrinsics only."""
+        height, width = depth_size
+        color, depth = self._color_intrinsics, self._depth_intrinsics
+        scale = np.array([width / image.width, height / image.height])
+        scaled = color[:2] * scale[:, None]
+        if np.abs(scaled - depth[:2]).max() < 2.0:
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.BOX)
+            return np.asarray(image)
+        # u_color = fx_color / fx_depth * (u_depth - cx_depth) + cx_color, likewise for v
+        a, e = color[0, 0] / depth[0, 0], color[1, 1] / depth[1, 1]
+        c, f = color[0, 2] - a * depth[0, 2], color[1, 2] - e * depth[1, 2]
+        # PIL counts from pixel corners, intrinsics from pixel centres
+        shift = (c + 0.5 - 0.5 * a, f + 0.5 - 0.5 * e)
+        moved = image.transform(
+            (width, height), Image.Transform.AFFINE, (a, 0, shift[0], 0, e, shift[1]),
+            Image.Resampling.BILINEAR,
+        )
+        return np.asarray(moved)
+
+
+def _frame_order(name: str) -> tuple[int, str]:
+    digits = "".join(c for c in name if c.isdigit())
+    return (int(digits) if digits else 0, name)
+
+
+def _read_pose(path: Path) -> NDArray[np.float64] | None:
+    try:
+        pose = _read_matrix(path)
+        check_pose(pose)
+        return pose
+    except InputError:
+        return None  # exporters write -inf where tracking was lost
+
+
+def _read_matrix(path: Path) -> NDArray[np.float64]:
+    try:
+        matrix = np.loadtxt(path, dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a 4x4 matrix") from error
+    if matrix.shape != (4, 4):
+        raise InputError(f"{path} holds a matrix of shape {matrix.shape}, expected (4, 4)")
+    return matrix
+
+
+def _read_image(path: Path) -> NDArray[np.integer]:
+    try:
+        return np.asarray(Image.open(path))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path} cannot be read as an image") from error
+
+
+def _read_classes(path: Path) -> dict[int, str]:
+    """Class id -> name, in the order of the ids; empty where there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        classes = json.loads(path.read_text())["classes"]
+        return {int(i): str(classes[i]) for i in sorted(classes, key=int) if int(i) > 0}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f'{path} is not of the form {{"classes": {{"1": "chair"}}}}') from error

@@ -1,0 +1,49 @@
+"""Encoders: images and text into one feature space (`core.pipeline.ImageTextEncoder`)."""
+
+from __future__ import annotations
+
+import torch
+
+from geopurify_ros.core.pipeline import ImageTextEncoder
+from geopurify_ros.errors import ConfigError
+
+__all__ = ["ImageTextEncoder", "load_encoder", "pick_device"]
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device of `name`; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such device on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"the device '{name}' cannot be used here: set encoder.device to cpu or auto"
+        ) from error
+    return device
+
+
+def load_encoder(name: str, device: torch.device) -> ImageTextEncoder:
+    """The encoder of parameter `encoder.name`.
+
+    Raises:
+        ConfigError: no such encoder.
+        CheckpointError: its weights are missing.
+    """
+    if name == "builtin":
+        from geopurify_ros.encoders.builtin import BuiltinEncoder
+
+        return BuiltinEncoder(device)
+    if name.startswith("open_clip:"):
+        from geopurify_ros.encoders.openclip import load_open_clip
+
+        return load_open_clip(name, device)
+    raise ConfigError(
+        f"there is no encoder '{name}': use builtin, or open_clip:<model>:<tag or checkpoint>, "
+        "for example open_clip:ViT-B-16:laion2b_s34b_b88k"
+    )

@@ -1,0 +1,48 @@
+"""Text embeddings on disk, by a hash of what made them: text towers are slow on small machines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def cache_folder() -> Path:
+    """`$GEOPURIFY_CACHE`, else `~/.cache/geopurify_ros`."""
+    chosen = os.environ.get("GEOPURIFY_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else base / "geopurify_ros"
+
+
+def cached_text(
+    encoder_id: str, texts: tuple[str, ...], compute: Callable[[], Tensor]
+) -> Tensor:  # (L, D)
+    """`compute()`, or what it returned the last time for this encoder and these texts."""
+    key = hashlib.sha256(json.dumps([encoder_id, texts]).encode()).hexdigest()
+    path = cache_folder() / f"text-{key[:32]}.npy"
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if stored.ndim == 2 and len(stored) == len(texts) and np.isfinite(stored).all():
+            return torch.from_numpy(stored)
+    except (OSError, ValueError, EOFError):
+        pass  # not there, or not whole: made again below
+    made = compute().to("cpu", torch.float32)
+    _write(path, made)
+    return made
+
+
+def _write(path: Path, array: Tensor) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
+            np.save(file, array.numpy())
+        os.replace(file.name, path)
+    except OSError:
+        pass  # a cache that cannot be written is only slower

@@ -1,0 +1,1 @@
+"""How good a map is, and how fast it is made."""

@@ -1,0 +1,139 @@
+"""`geopurify eval`: raw, blurred and purified labels of a sequence against its ground truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from geopurify_ros.config import Config
+from geopurify_ros.core import fusion
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.neighbors import nearest_neighbors
+from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
+from geopurify_ros.core.query import TextQuery
+from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.errors import InputError
+from geopurify_ros.evaluate.metrics import boundary_band, class_scores, confusion_matrix
+
+BAND_NEIGHBORS = 24
+
+
+class VoxelTruth:
+    """The majority label of the depth pixels that fell into each voxel of a map."""
+
+    def __init__(self, class_ids: list[int]) -> None:
+        """Labels are renumbered 1 .. C in the order of `class_ids`; other ids count as 0."""
+        self._renumber = np.zeros(max([*class_ids, 65535]) + 1, dtype=np.int64)
+        self._renumber[class_ids] = np.arange(1, len(class_ids) + 1)
+        self._num_classes = len(class_ids)
+        self._votes: list[Tensor] = []  # row * (C + 1) + label, one per pixel
+
+    def add(self, pipeline: Pipeline, frame: RgbdFrame, label: np.ndarray[Any, Any]) -> None:
+        """Count the labels (H, W) of a frame that the pipeline has integrated."""
+        points = fusion.frame_points(
+            frame, pipeline.config.depth, pipeline.map.voxel_size_m, pipeline.device
+        )
+        rows = pipeline.map.index.lookup(points.coords)
+        labels = torch.from_numpy(self._renumber[label.reshape(-1)]).to(rows.device)
+        self._votes.append(rows * (self._num_classes + 1) + labels[points.pixel_index])
+
+    def labels(self, num_voxels: int) -> Tensor:  # (V,) int64
+        """Label per voxel, 0 where no labelled pixel fell."""
+        size = self._num_classes + 1
+        votes = torch.bincount(torch.cat(self._votes), minlength=num_voxels * size)
+        votes = votes.reshape(num_voxels, size)[:, 1:]
+        best = votes.argmax(dim=1) + 1
+        return torch.where(votes.sum(dim=1) > 0, best, 0)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A sequence in a map, with truth."""
+
+    pipeline: Pipeline
+    truth: Tensor  # (V,)
+    class_names: tuple[str, ...]
+
+
+def map_sequence(
+    sequence: Sequence, encoder: ImageTextEncoder, config: Config, device: torch.device,
+    every: int = 1,
+) -> Mapped:
+    """Map every `every`-th frame of a labelled sequence, without a keyframe gate."""
+    if not sequence.has_labels:
+        raise InputError(f"{sequence.folder} has no ground truth (label/ and classes.json)")
+    pipeline = Pipeline(encoder, config, device)
+    truth = VoxelTruth(list(sequence.class_names))
+    for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
+        frame = sequence.frame(number)
+        pipeline.integrate(frame)
+        truth.add(pipeline, frame, sequence.label(number))
+    labels = truth.labels(len(pipeline.map))
+    return Mapped(pipeline, labels, tuple(sequence.class_names.values()))
+
+
+def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
+    """The table of DESIGN section 4: raw, blur (alpha = 0) and purified."""
+    pipeline = mapped.pipeline
+    asked = TextQuery(mapped.class_names)  # all names are candidates, the reject is off
+    graph = nearest_neighbors(pipeline.map.index, pipeline.map.coords(), BAND_NEIGHBORS)
+    band = boundary_band(mapped.truth, graph.index, graph.mask)
+    start = time.perf_counter()
+    report = pipeline.purify()
+    answer = pipeline.query(asked)
+    seconds = time.perf_counter() - start
+    blurred = _blurred(pipeline).query(asked)
+    result: dict[str, Any] = {
+        "sequence": sequence_name,
+        "encoder": pipeline.encoder.id,
+        "voxel_size_m": pipeline.map.voxel_size_m,
+        "num_voxels": len(pipeline.map),
+        "num_labeled_voxels": int((mapped.truth > 0).sum()),
+        "classes": list(mapped.class_names),
+    }
+    for name, labels in (("raw", answer.raw), ("blur", blurred.purified),
+                         ("purified", answer.purified)):
+        result[name] = scores(labels.label, mapped.truth, band, mapped.class_names)
+    result["entropy"] = report.entropy
+    result["changed_fraction"] = answer.changed_fraction
+    medians = {name: ms / 1e3 for name, ms in pipeline.stopwatch.median_ms().items()}
+    result["seconds"] = {"purify_and_query": seconds, **medians}
+    return result
+
+
+def _blurred(pipeline: Pipeline) -> Pipeline:
+    """The same map pooled with equal weights: what smoothing alone would do."""
+    settings = dataclasses.replace(
+        pipeline.config.purify, affinity_scale=0.0, embedding="geometric"
+    )
+    config = dataclasses.replace(pipeline.config, purify=settings)
+    blurred = Pipeline(pipeline.encoder, config, pipeline.device)
+    blurred.map = pipeline.map
+    blurred.purify()
+    return blurred
+
+
+def scores(
+    predicted: Tensor,  # (V,) 0 .. C
+    truth: Tensor,  # (V,)
+    band: Tensor,  # (V,) bool
+    names: tuple[str, ...],
+) -> dict[str, Any]:
+    """mIoU, mAcc, their foreground forms, boundary mIoU and the IoU of each class."""
+    whole = class_scores(confusion_matrix(predicted, truth, len(names)), names)
+    edge = class_scores(confusion_matrix(predicted[band], truth[band], len(names)), names)
+    return {
+        "miou": whole.miou,
+        "macc": whole.macc,
+        "f_miou": whole.foreground().miou,
+        "f_macc": whole.foreground().macc,
+        "boundary_miou": edge.miou,
+        "per_class": whole.iou,
+    }
