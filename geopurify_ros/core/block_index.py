@@ -40,6 +40,11 @@ class BlockIndex:
         self.num_rows = 0
 
     @property
+    def device(self) -> torch.device:
+        """Where the index lives."""
+        return self._table.device
+
+    @property
     def num_blocks(self) -> int:
         """Blocks with at least one voxel."""
         return len(self._keys)

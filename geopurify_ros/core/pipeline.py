@@ -85,6 +85,8 @@ class Pipeline:
         self.map = VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device)
         self.stopwatch = Stopwatch(self.device)
         self.num_purifications = 0
+        # Sum of the cameras' up directions: which way pictures of the map are turned.
+        self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
 
     @torch.inference_mode()
@@ -101,6 +103,7 @@ class Pipeline:
         with self.stopwatch.measure("fuse"):
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
             num_new = self.map.integrate(voxels, frame.stamp_ns)
+        self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
     @torch.inference_mode()

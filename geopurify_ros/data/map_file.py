@@ -28,9 +28,16 @@ class MapHeader:
     frame: str
     num_voxels: int
     stamp_ns: int
+    up: tuple[float, float, float]  # mean up direction of the cameras, for pictures
 
 
-def save_map(path: Path, voxel_map: VoxelMap, encoder_id: str, frame: str) -> MapHeader:
+def save_map(
+    path: Path,
+    voxel_map: VoxelMap,
+    encoder_id: str,
+    frame: str,
+    up: tuple[float, float, float] = (0.0, 0.0, 1.0),
+) -> MapHeader:
     """Write the map: whole or not at all, the old file stays until the new one is safe.
 
     Raises:
@@ -45,6 +52,7 @@ def save_map(path: Path, voxel_map: VoxelMap, encoder_id: str, frame: str) -> Ma
         frame,
         len(voxel_map),
         int(last_seen_ns.max()) if len(last_seen_ns) else 0,
+        up,
     )
     temporary = None
     try:

@@ -52,6 +52,21 @@ def birds_eye(points_m: NDArray[np.float64], up: NDArray[np.float64], size: int)
     return View(look_at(eye, center, up), 1.85 * size, size, round(size * 0.8))
 
 
+def below_ceiling(
+    points_m: NDArray[np.float64],  # (N, 3)
+    up: NDArray[np.float64],  # (3,)
+) -> NDArray[np.bool_]:  # (N,)
+    """All but the top 30 cm, so that a view from above looks into the room."""
+    height = points_m @ up
+    return np.asarray(height < np.percentile(height, 99.5) - 0.3)
+
+
+def mean_up(poses: list[NDArray[np.float64]]) -> NDArray[np.float64]:  # (3,)
+    """Where up is, if the cameras were held upright on average."""
+    up = -np.mean([pose[:3, 1] for pose in poses], axis=0)
+    return np.asarray(up / np.linalg.norm(up))
+
+
 def render_points(
     points_m: NDArray[np.float64],  # (N, 3)
     rgb: NDArray[np.uint8],  # (N, 3)

@@ -104,7 +104,7 @@ class Sequence:
         if np.abs(scaled - depth[:2]).max() < 2.0:
             if image.size != (width, height):
                 image = image.resize((width, height), Image.Resampling.BOX)
-            return np.asarray(image)
+            return np.array(image)
         # u_color = fx_color / fx_depth * (u_depth - cx_depth) + cx_color, likewise for v
         a, e = color[0, 0] / depth[0, 0], color[1, 1] / depth[1, 1]
         c, f = color[0, 2] - a * depth[0, 2], color[1, 2] - e * depth[1, 2]
@@ -114,7 +114,7 @@ class Sequence:
             (width, height), Image.Transform.AFFINE, (a, 0, shift[0], 0, e, shift[1]),
             Image.Resampling.BILINEAR,
         )
-        return np.asarray(moved)
+        return np.array(moved)
 
 
 def _frame_order(name: str) -> tuple[int, str]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, DepthConfig
 from geopurify_ros.core import fusion
+from geopurify_ros.core.block_index import BlockIndex
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
@@ -35,14 +37,20 @@ class VoxelTruth:
         self._num_classes = len(class_ids)
         self._votes: list[Tensor] = []  # row * (C + 1) + label, one per pixel
 
-    def add(self, pipeline: Pipeline, frame: RgbdFrame, label: np.ndarray[Any, Any]) -> None:
-        """Count the labels (H, W) of a frame that the pipeline has integrated."""
-        points = fusion.frame_points(
-            frame, pipeline.config.depth, pipeline.map.voxel_size_m, pipeline.device
-        )
-        rows = pipeline.map.index.lookup(points.coords)
+    def add(
+        self,
+        index: BlockIndex,
+        frame: RgbdFrame,
+        label: NDArray[np.int64],  # (H, W)
+        depth: DepthConfig,
+        voxel_size_m: float,
+    ) -> None:
+        """Count the labels of the believed pixels of a frame; voxels unknown to `index` do not."""
+        points = fusion.frame_points(frame, depth, voxel_size_m, index.device)
+        rows = index.lookup(points.coords)
         labels = torch.from_numpy(self._renumber[label.reshape(-1)]).to(rows.device)
-        self._votes.append(rows * (self._num_classes + 1) + labels[points.pixel_index])
+        votes = rows * (self._num_classes + 1) + labels[points.pixel_index]
+        self._votes.append(votes[rows >= 0])
 
     def labels(self, num_voxels: int) -> Tensor:  # (V,) int64
         """Label per voxel, 0 where no labelled pixel fell."""
@@ -74,7 +82,8 @@ def map_sequence(
     for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
         frame = sequence.frame(number)
         pipeline.integrate(frame)
-        truth.add(pipeline, frame, sequence.label(number))
+        truth.add(pipeline.map.index, frame, sequence.label(number), config.depth,
+                  config.map.voxel_size_m)
     labels = truth.labels(len(pipeline.map))
     return Mapped(pipeline, labels, tuple(sequence.class_names.values()))
 

@@ -1,0 +1,197 @@
+"""The command line: geopurify map | query | eval | run | play | bench | demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from geopurify_ros import __version__
+from geopurify_ros.config import Config, load_yaml, with_assignments, with_values
+from geopurify_ros.errors import GeoPurifyError, InputError
+
+# Each command imports what it needs: `geopurify --help` must not wait for torch.
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 and one sentence on a user's error."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        result = args.command(args)
+    except GeoPurifyError as error:
+        print(f"geopurify {args.name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    if isinstance(result, int):
+        return result
+    if args.json:
+        print(json.dumps(result))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geopurify", description="Text-queryable voxel maps of RGB-D streams, purified."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+
+    one = _command(commands, "map", _map, "map a sequence folder into a file")
+    one.add_argument("sequence", type=Path, help="folder with color/ depth/ pose/ intrinsic/")
+    one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
+    _add_config(one)
+
+    one = _command(commands, "query", _query, "ask a map file")
+    one.add_argument("map", type=Path, help="a file that `geopurify map` wrote")
+    one.add_argument("prompts", help='what to look for, "chair, table"')
+    one.add_argument("--out", type=Path, help="labelled point cloud to write (.ply)")
+    one.add_argument("--png", type=Path, nargs="?", const=Path(""),
+                     help="picture to write; without a name beside --out")
+    _add_config(one)
+
+    one = _command(commands, "eval", _eval, "score raw, blurred and purified labels")
+    one.add_argument("sequence", type=Path, help="sequence folder with label/ and classes.json")
+    _add_config(one)
+
+    one = _command(commands, "run", _run, "start the node, without ros2 launch")
+    one.add_argument("--namespace", default="geopurify", help="namespace of the node's topics")
+    one.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...",
+                     help="passed on to ROS, as in ros2 run")
+    _add_config(one)
+
+    one = _command(commands, "play", _play, "publish a sequence as ROS topics")
+    one.add_argument("sequence", type=Path, nargs="?", help="sequence folder (default: the sample)")
+    one.add_argument("--rate", type=float, default=5.0, help="frames per second")
+    one.add_argument("--loop", action="store_true", help="start again at the end")
+    one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
+    one.add_argument("--map-frame", default="map", help="frame of the poses")
+    one.add_argument("--wait", type=float, default=30.0, metavar="SECONDS",
+                     help="wait so long for a subscriber, 0: do not wait")
+
+    one = _command(commands, "bench", _bench, "measure the hot paths against plain code")
+    one.add_argument("--quick", action="store_true", help="fewer repetitions")
+
+    one = _command(commands, "demo", _demo, "node and player as two processes on the sample room")
+    one.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
+    one.add_argument("--sequence", type=Path, help="another labelled sequence")
+    one.add_argument("--rate", type=float, default=4.0, help="frames per second")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, about: str) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
+    one.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    one.set_defaults(command=function)
+    return one
+
+
+def _add_config(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--config", type=Path, help="parameter file, as config/mapping.yaml")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                     help="any parameter, as in --set depth.max_m=4.0")
+    one.add_argument("--encoder", help="short for --set encoder.name=...")
+    one.add_argument("--voxel-size", type=float, help="short for --set map.voxel_size_m=...")
+    one.add_argument("--embedding", help="short for --set purify.embedding=...")
+    one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
+
+
+def _config(args: argparse.Namespace) -> Config:
+    config = load_yaml(args.config) if args.config else Config()
+    config = with_assignments(config, args.set)
+    short = {
+        "encoder.name": args.encoder,
+        "map.voxel_size_m": args.voxel_size,
+        "purify.embedding": args.embedding,
+    }
+    if args.every < 1:
+        raise InputError(f"--every is {args.every}, expected 1 or more")
+    return with_values(config, {name: v for name, v in short.items() if v is not None})
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    print(text, file=sys.stderr if args.json else sys.stdout)
+
+
+def _map(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.commands import map_to_file
+
+    result = map_to_file(args.sequence, args.out, _config(args), args.every)
+    _say(args, "{num_voxels} voxels of {num_frames} frames in {map}".format(**result))
+    return result
+
+
+def _query(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.commands import query_file
+
+    png = args.png
+    if png == Path(""):
+        if args.out is None:
+            raise InputError("--png without a name needs --out to stand beside")
+        png = args.out.with_suffix(".png")
+    result = query_file(args.map, args.prompts, _config(args), args.out, png)
+    for one in result["prompts"]:
+        _say(args, "{prompt}: ".format(**one) + (
+            "found, {num_voxels} voxels, score {score:.2f}, best at {best_position_m}".format(**one)
+            if one["found"] else "not there"))
+    return result
+
+
+def _eval(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.commands import evaluate_sequence, format_scores
+
+    result = evaluate_sequence(args.sequence, _config(args), args.every)
+    _say(args, format_scores(result))
+    return result
+
+
+def _run(args: argparse.Namespace) -> int:
+    from geopurify_ros.ros.main import run_node
+
+    remap = ["-r", f"__ns:=/{args.namespace.strip('/')}", "-r", "__node:=mapping"]
+    return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], _config(args))
+
+
+def _play(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.ros.player import play_sequence
+
+    folder = args.sequence or sample_room()
+    result = play_sequence(
+        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait
+    )
+    _say(args, f"published {result['frames']} frames of {folder}")
+    return result
+
+
+def _bench(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.evaluate.bench import format_bench, run_bench
+
+    result = run_bench(quick=args.quick)
+    _say(args, format_bench(result))
+    return result
+
+
+def _demo(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.ros.demo import run_demo
+
+    return run_demo(args.sequence or sample_room(), args.out, args.rate, lambda t: _say(args, t))
+
+
+def sample_room() -> Path:
+    """The sequence that comes with the package."""
+    return Path(__file__).parent / "assets" / "sample_room"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

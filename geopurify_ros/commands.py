@@ -1,0 +1,142 @@
+"""What the commands map, query and eval do; cli.py parses and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from geopurify_ros.config import Config
+from geopurify_ros.core.palette import label_colors
+from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.core.query import VoxelLabels, make_query, parse_prompts, summarize
+from geopurify_ros.data import render
+from geopurify_ros.data.export import write_labeled_ply
+from geopurify_ros.data.map_file import load_map, save_map
+from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.encoders import load_encoder, pick_device
+from geopurify_ros.errors import InputError
+from geopurify_ros.evaluate.runner import evaluate, map_sequence
+
+_PICTURE_PX = 720
+
+
+def new_pipeline(config: Config) -> Pipeline:
+    """A pipeline with the configured encoder on the configured device."""
+    device = pick_device(config.encoder.device)
+    return Pipeline(load_encoder(config.encoder.name, device), config, device)
+
+
+def map_to_file(folder: Path, out: Path, config: Config, every: int) -> dict[str, Any]:
+    """Map every `every`-th frame of a sequence and save the map; unusable frames are counted."""
+    sequence = Sequence(folder)
+    if not out.parent.is_dir():
+        raise InputError(f"the folder {out.parent} does not exist")
+    pipeline = new_pipeline(config)
+    refused = []
+    for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
+        try:
+            pipeline.integrate(sequence.frame(number))
+        except InputError as error:
+            refused.append(str(error))
+    if len(pipeline.map) == 0:
+        raise InputError(f"no frame of {folder} could be used: {refused[0]}")
+    up = pipeline.up_sum / pipeline.up_sum.norm().clamp_min(1e-9)
+    x, y, z = up.tolist()
+    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, (x, y, z))
+    return {
+        "map": str(out),
+        "encoder": pipeline.encoder.id,
+        "num_frames": len(range(0, len(sequence), every)) - len(refused),
+        "num_refused": len(refused),
+        "num_voxels": len(pipeline.map),
+        "bytes": out.stat().st_size,
+        "median_ms": pipeline.stopwatch.median_ms(),
+    }
+
+
+def query_file(
+    path: Path, text: str, config: Config, out: Path | None, png: Path | None
+) -> dict[str, Any]:
+    """Purify a saved map and answer one query; writes a cloud and a picture where asked."""
+    prompts = parse_prompts(text, config.query.max_prompts)
+    negatives = tuple(n.strip() for n in config.query.negatives.split(",") if n.strip())
+    load_map(path)  # a bad file is told before the encoder is loaded
+    pipeline = new_pipeline(config)
+    pipeline.map, header = load_map(path, pipeline.encoder.id)
+    pipeline.purify()
+    asked = make_query(prompts, negatives, config.query.threshold)
+    answer = pipeline.query(asked)
+    found = summarize(asked, answer.purified, pipeline.map.centers_m(), config.query.min_voxels)
+    if out is not None:
+        _write_cloud(out, pipeline, answer.purified, prompts)
+    if png is not None:
+        picture(pipeline, answer.purified, np.array(header.up), prompts).save(png)
+    return {
+        "map": str(path),
+        "encoder": header.encoder,
+        "num_voxels": header.num_voxels,
+        "changed_fraction": answer.changed_fraction,
+        "prompts": [
+            {"prompt": one.prompt, "found": one.found, "score": one.score,
+             "num_voxels": one.num_voxels, "best_position_m": one.best_position_m}
+            for one in found
+        ],
+        "out": str(out) if out else None,
+        "png": str(png) if png else None,
+    }
+
+
+def _write_cloud(
+    out: Path, pipeline: Pipeline, labels: VoxelLabels, prompts: tuple[str, ...]
+) -> None:
+    label = labels.label.cpu().numpy()
+    rgb = label_colors(label, _rgb(pipeline))
+    centers = pipeline.map.centers_m().cpu().numpy().astype(np.float32)
+    write_labeled_ply(out, centers, rgb, label, labels.score.cpu().numpy(), prompts)
+
+
+def _rgb(pipeline: Pipeline) -> Any:
+    return pipeline.map.colors().round().clamp(0, 255).byte().cpu().numpy()
+
+
+def picture(pipeline: Pipeline, labels: VoxelLabels, up: Any, prompts: tuple[str, ...]) -> Any:
+    """The map from above, in its own colours and in those of the labels."""
+    centers = pipeline.map.centers_m().cpu().numpy()
+    low = render.below_ceiling(centers, up)
+    view = render.birds_eye(centers[low], up, _PICTURE_PX)
+    rgb = _rgb(pipeline)
+    colored = label_colors(labels.label.cpu().numpy(), rgb)
+    panels = [
+        render.with_title(
+            render.render_points(centers[low], colors[low], view, pipeline.map.voxel_size_m), title
+        )
+        for title, colors in (("map", rgb), ("labels", colored))
+    ]
+    return render.side_by_side([panels], prompts)
+
+
+def evaluate_sequence(folder: Path, config: Config, every: int) -> dict[str, Any]:
+    """Map and score a labelled sequence."""
+    sequence = Sequence(folder)
+    device = pick_device(config.encoder.device)
+    encoder = load_encoder(config.encoder.name, device)
+    mapped = map_sequence(sequence, encoder, config, device, every)
+    return evaluate(mapped, folder.name)
+
+
+def format_scores(result: dict[str, Any]) -> str:
+    """The scores as a table."""
+    columns = ("miou", "macc", "f_miou", "boundary_miou")
+    lines = [
+        "{sequence}: {num_voxels} voxels of {voxel_size_m} m, encoder {encoder}".format(**result),
+        f"{'':10}" + "".join(f"{c:>15}" for c in columns),
+    ]
+    for name in ("raw", "blur", "purified"):
+        lines.append(f"{name:10}" + "".join(f"{result[name][c]:15.3f}" for c in columns))
+    for name, iou in result["purified"]["per_class"].items():
+        lines.append(f"  {name:20} IoU raw {result['raw']['per_class'][name]:.3f} "
+                     f"purified {iou:.3f}")
+    return "\n".join(lines)

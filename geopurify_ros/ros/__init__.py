@@ -1,0 +1,1 @@
+"""The ROS 2 side: the only importer of rclpy, tf2 and message packages."""

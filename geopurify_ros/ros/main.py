@@ -1,0 +1,63 @@
+"""Starts the mapping node: `ros2 run geopurify_ros mapping` and `geopurify run`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+from geopurify_ros.config import Config
+from geopurify_ros.errors import GeoPurifyError
+from geopurify_ros.ros.node import MappingNode, check_parameters
+
+
+class _NodeLog(logging.Handler):
+    """Sends the library's log to the node's."""
+
+    def __init__(self, logger) -> None:
+        super().__init__(logging.WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._logger.warning(record.getMessage())
+
+
+def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
+    """Run the node until it is interrupted; the exit code."""
+    rclpy.init(args=ros_arguments)
+    node = None
+    try:
+        node = MappingNode(defaults)
+        logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
+        check_parameters(node.config)
+        node.configure()
+        node.activate()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except GeoPurifyError as error:
+        print(f"mapping: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            _close(node)
+        rclpy.try_shutdown()
+    return 0
+
+
+def _close(node: MappingNode) -> None:
+    try:
+        if node.is_active:
+            node.deactivate()
+        node.destroy_node()
+    except KeyboardInterrupt:
+        pass  # a second Ctrl-C while closing: we are going already
+
+
+def main() -> int:
+    """Entry point with the command line's own ROS arguments."""
+    return run_node(sys.argv)
