@@ -62,10 +62,12 @@ class MappingWorker:
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
         self._map_is_new = self._purify_is_due = False
-        self._thread = threading.Thread(target=self._run, name="mapping worker", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to work, for the first time or again."""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="mapping worker", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -73,7 +75,10 @@ class MappingWorker:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        if self._thread.is_alive():
+            if self._frame is not None:
+                self._counts.dropped("stopped")
+                self._frame = None
+        if self._thread is not None:
             self._thread.join()
 
     def submit_frame(self, build: Callable[[], RgbdFrame]) -> None:

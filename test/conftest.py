@@ -1,0 +1,17 @@
+"""Shared set-up: helper modules of this folder, and a ROS graph and caches of our own."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Text embeddings of tests never reach the user's cache."""
+    os.environ["GEOPURIFY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
