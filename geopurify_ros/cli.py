@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from geopurify_ros import __version__
 from geopurify_ros.config import Config, load_yaml, with_assignments, with_values
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.threads import wait_passively
 
 # Each command imports what it needs: `geopurify --help` must not wait for torch.
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 and one sentence on a user's error."""
+    wait_passively()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     parser = _parser()
@@ -37,12 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(result, int):
         return result
     if args.json:
-        print(json.dumps(result))
+        print(json.dumps(_without_nan(result), allow_nan=False))
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence instead of the whole usage."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="geopurify", description="Text-queryable voxel maps of RGB-D streams, purified."
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -72,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(one)
 
     one = _command(commands, "play", _play, "publish a sequence as ROS topics")
-    one.add_argument("sequence", type=Path, nargs="?", help="sequence folder (default: the sample)")
+    one.add_argument("sequence", type=Path, nargs="?",
+                     help="sequence folder (default: the sample)")
     one.add_argument("--rate", type=float, default=5.0, help="frames per second")
     one.add_argument("--loop", action="store_true", help="start again at the end")
     one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
@@ -120,6 +130,13 @@ def _config(args: argparse.Namespace) -> Config:
     return with_values(config, {name: v for name, v in short.items() if v is not None})
 
 
+def _without_nan(value: Any) -> Any:
+    """The mean over no class is NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _say(args: argparse.Namespace, text: str) -> None:
     print(text, file=sys.stderr if args.json else sys.stdout)
 
@@ -141,10 +158,9 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
             raise InputError("--png without a name needs --out to stand beside")
         png = args.out.with_suffix(".png")
     result = query_file(args.map, args.prompts, _config(args), args.out, png)
+    found = "{prompt}: found, {num_voxels} voxels, score {score:.2f}, best at {best_position_m}"
     for one in result["prompts"]:
-        _say(args, "{prompt}: ".format(**one) + (
-            "found, {num_voxels} voxels, score {score:.2f}, best at {best_position_m}".format(**one)
-            if one["found"] else "not there"))
+        _say(args, (found if one["found"] else "{prompt}: not there").format(**one))
     return result
 
 
@@ -167,6 +183,7 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.ros.player import play_sequence
 
     folder = args.sequence or sample_room()
+    _check_rate(args)
     result = play_sequence(
         folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait
     )
@@ -174,10 +191,22 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _check_rate(args: argparse.Namespace) -> None:
+    if not 0 < args.rate <= 1000:  # true for NaN
+        raise InputError(f"--rate is {args.rate}, expected more than 0, at most 1000 per second")
+
+
 def _bench(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.evaluate.bench import format_bench, run_bench
 
-    result = run_bench(quick=args.quick)
+    try:
+        from geopurify_ros.ros.bench_pack import pack, plain_pack
+
+        packers = (pack, plain_pack)
+    except ImportError as error:
+        _say(args, f"packing clouds is left out, it needs ROS 2 ({error.name} is missing)")
+        packers = None
+    result = run_bench(args.quick, packers)
     _say(args, format_bench(result))
     return result
 
@@ -185,7 +214,11 @@ def _bench(args: argparse.Namespace) -> dict[str, Any]:
 def _demo(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.ros.demo import run_demo
 
-    return run_demo(args.sequence or sample_room(), args.out, args.rate, lambda t: _say(args, t))
+    _check_rate(args)
+    summary: dict[str, Any] = run_demo(
+        args.sequence or sample_room(), args.out, args.rate, lambda text: _say(args, text)
+    )
+    return summary
 
 
 def sample_room() -> Path:

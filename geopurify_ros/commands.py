@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from geopurify_ros.config import Config
@@ -32,8 +34,7 @@ def new_pipeline(config: Config) -> Pipeline:
 def map_to_file(folder: Path, out: Path, config: Config, every: int) -> dict[str, Any]:
     """Map every `every`-th frame of a sequence and save the map; unusable frames are counted."""
     sequence = Sequence(folder)
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} does not exist")
+    _check_folder(out)
     pipeline = new_pipeline(config)
     refused = []
     for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
@@ -57,15 +58,27 @@ def map_to_file(folder: Path, out: Path, config: Config, every: int) -> dict[str
     }
 
 
+def _check_folder(target: Path | None) -> None:
+    if target is not None and not target.parent.is_dir():
+        raise InputError(f"the folder {target.parent} does not exist")
+
+
 def query_file(
     path: Path, text: str, config: Config, out: Path | None, png: Path | None
 ) -> dict[str, Any]:
     """Purify a saved map and answer one query; writes a cloud and a picture where asked."""
     prompts = parse_prompts(text, config.query.max_prompts)
     negatives = tuple(n.strip() for n in config.query.negatives.split(",") if n.strip())
-    load_map(path)  # a bad file is told before the encoder is loaded
+    # A map keeps its own voxel size; another one is refused if somebody asked for it.
+    size_m = config.map.voxel_size_m
+    wanted_m = None if size_m == Config().map.voxel_size_m else size_m
+    known, _ = load_map(path, voxel_size_m=wanted_m)  # told before the encoder is loaded
+    if len(known) == 0:
+        raise InputError(f"the map {path} is empty: there is nothing to ask")
+    for target in (out, png):
+        _check_folder(target)
     pipeline = new_pipeline(config)
-    pipeline.map, header = load_map(path, pipeline.encoder.id)
+    pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
     pipeline.purify()
     asked = make_query(prompts, negatives, config.query.threshold)
     answer = pipeline.query(asked)
@@ -73,7 +86,7 @@ def query_file(
     if out is not None:
         _write_cloud(out, pipeline, answer.purified, prompts)
     if png is not None:
-        picture(pipeline, answer.purified, np.array(header.up), prompts).save(png)
+        _save_picture(picture(pipeline, answer.purified, np.array(header.up), prompts), png)
     return {
         "map": str(path),
         "encoder": header.encoder,
@@ -89,6 +102,13 @@ def query_file(
     }
 
 
+def _save_picture(image: Image.Image, path: Path) -> None:
+    try:
+        image.save(path)
+    except (OSError, ValueError) as error:  # ValueError: an ending that is no picture's
+        raise InputError(f"{path} cannot be written: {error}") from error
+
+
 def _write_cloud(
     out: Path, pipeline: Pipeline, labels: VoxelLabels, prompts: tuple[str, ...]
 ) -> None:
@@ -98,11 +118,16 @@ def _write_cloud(
     write_labeled_ply(out, centers, rgb, label, labels.score.cpu().numpy(), prompts)
 
 
-def _rgb(pipeline: Pipeline) -> Any:
-    return pipeline.map.colors().round().clamp(0, 255).byte().cpu().numpy()
+def _rgb(pipeline: Pipeline) -> NDArray[np.uint8]:
+    return np.asarray(pipeline.map.colors().round().clamp(0, 255).byte().cpu())
 
 
-def picture(pipeline: Pipeline, labels: VoxelLabels, up: Any, prompts: tuple[str, ...]) -> Any:
+def picture(
+    pipeline: Pipeline,
+    labels: VoxelLabels,
+    up: NDArray[np.float64],  # (3,)
+    prompts: tuple[str, ...],
+) -> Image.Image:
     """The map from above, in its own colours and in those of the labels."""
     centers = pipeline.map.centers_m().cpu().numpy()
     low = render.below_ceiling(centers, up)
@@ -124,7 +149,7 @@ def evaluate_sequence(folder: Path, config: Config, every: int) -> dict[str, Any
     device = pick_device(config.encoder.device)
     encoder = load_encoder(config.encoder.name, device)
     mapped = map_sequence(sequence, encoder, config, device, every)
-    return evaluate(mapped, folder.name)
+    return evaluate(mapped, folder.resolve().name)
 
 
 def format_scores(result: dict[str, Any]) -> str:

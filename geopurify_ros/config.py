@@ -7,7 +7,9 @@ Fields are bool, int, float or str only, because ROS parameters are; "off" is a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,11 +213,14 @@ def _check(name: str, value: Value, spec: Setting) -> None:
 def _convert(name: str, value: Any, default: Value) -> Value:
     """`value` in the type of `default`, or ConfigError; an int will do for a float."""
     kind = type(default)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        # text too: 1e6 is a number to ROS but not to PyYAML
+        with contextlib.suppress(ValueError, OverflowError):
+            return float(value)
     if type(value) is not kind:
         raise ConfigError(f"{name} is {value!r}, expected a {kind.__name__}")
-    return kind(value)
+    checked: Value = value
+    return checked
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -224,17 +229,12 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     groups: dict[str, dict[str, Value]] = {}
     for name, value in values.items():
         if name not in known:
-            raise ConfigError(f"there is no parameter {name}; the nearest are {_near(name, known)}")
+            near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+            raise ConfigError(f"there is no parameter {name}; the nearest are {near}")
         group, item = name.split(".")
         groups.setdefault(group, {})[item] = _convert(name, value, known[name].value)
     changed = {g: dataclasses.replace(getattr(config, g), **v) for g, v in groups.items()}
     return dataclasses.replace(config, **changed)
-
-
-def _near(name: str, known: Mapping[str, Setting]) -> str:
-    import difflib
-
-    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
 
 
 def with_assignments(config: Config, assignments: list[str]) -> Config:
@@ -244,7 +244,10 @@ def with_assignments(config: Config, assignments: list[str]) -> Config:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"'{text}' is not of the form name=value")
-        values[name.strip()] = yaml.safe_load(value) if value.strip() else ""
+        try:
+            values[name.strip()] = yaml.safe_load(value) if value.strip() else ""
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"the value of '{text}' cannot be read as YAML") from error
     return with_values(config, values)
 
 
@@ -252,17 +255,26 @@ def load_yaml(path: Path) -> Config:
     """The configuration in a ROS parameter file (`/**: ros__parameters:`)."""
     try:
         document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {error}") from error
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())  # YAML errors come with a drawing
+        raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
     values: dict[str, Any] = {}
-    for node in (document or {}).values():
-        _flatten(node.get("ros__parameters", {}), "", values)
+    for node in _mapping(document, path).values():
+        _flatten(_mapping(_mapping(node, path).get("ros__parameters"), path), "", values)
     return with_values(Config(), values)
+
+
+def _mapping(tree: Any, path: Path) -> Mapping[str, Any]:
+    if tree is None:  # nothing but comments
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{path} is no ROS parameter file: expected /**: ros__parameters: ...")
+    return tree
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             _flatten(value, f"{prefix}{key}.", into)
-        elif prefix + key != "use_sim_time":  # every ROS node has this one of its own
-            into[prefix + key] = value
+        elif f"{prefix}{key}" != "use_sim_time":  # every ROS node has this one of its own
+            into[f"{prefix}{key}"] = value

@@ -42,7 +42,7 @@ class RgbdFrame:
 
 
 def check_intrinsics(intrinsics: NDArray[np.float64]) -> None:
-    """Raise InputError unless (3, 3) `intrinsics` is a pinhole camera with positive focal length."""
+    """Raise InputError unless (3, 3) `intrinsics` is finite with positive focal lengths."""
     expect_shape(intrinsics, (3, 3), "intrinsics")
     finite = bool(np.isfinite(intrinsics).all())
     if not finite or intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:

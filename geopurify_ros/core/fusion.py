@@ -74,7 +74,8 @@ def frame_points(
         )
     pose = torch.from_numpy(frame.T_world_camera)
     if float(pose[:3, 3].abs().max()) / voxel_size_m > MAX_VOXEL_COORD - (1 << 20):
-        raise InputError(f"the pose is {float(pose[:3, 3].norm()):.0f} m from the origin of the map")
+        distance_m = float(pose[:3, 3].norm())
+        raise InputError(f"the pose is {distance_m:.0f} m from the origin of the map")
     # index_select copies whole rows; a boolean mask or [index] is several times slower
     normals = geometry.normals(points).view(-1, 3).index_select(0, pixel_index)
     points = points.view(-1, 3).index_select(0, pixel_index)

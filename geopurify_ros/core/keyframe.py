@@ -22,7 +22,7 @@ def pose_distance(
 
 
 class KeyframeGate:
-    """Passes the first frame, and every frame that moved, turned or waited enough since the last."""
+    """Passes the first frame, and each that moved, turned or waited enough since the last."""
 
     def __init__(self, config: KeyframeConfig) -> None:
         """Start with no keyframe."""

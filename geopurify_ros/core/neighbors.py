@@ -7,6 +7,7 @@ voxels: isolated voxels get fewer neighbours rather than far ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,8 @@ from geopurify_ros.core.block_index import BLOCK_EDGE, BLOCK_SHIFT, BlockIndex, 
 # One block: all that a search needs lies in the 27 blocks around the voxel. 0.4 m at 5 cm.
 MAX_RADIUS = BLOCK_EDGE
 _FIRST_RADIUS = 4  # voxels; holds K = 32 on nearly every surface, and few look-ups
-_CHUNK = 8192  # rows at a time, so that the probes stay in the cache
+_CUBE_EDGE = 3 * BLOCK_EDGE  # a block with its neighbours, as one dense cube of rows
+_BLOCKS_AT_ONCE = 32  # cubes of 55 kB, so that the probes stay in the cache
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ class NeighborGraph:
     mask: Tensor
 
 
-def sorted_offsets(low: int, high: int) -> Tensor:  # (S, 3) int64
-    """Lattice offsets with low < distance <= high, sorted by (distance^2, x, y, z)."""
-    side = torch.arange(-high, high + 1)
+def sorted_offsets(radius: int) -> Tensor:  # (S, 3) int64
+    """Lattice offsets with 0 < distance <= radius, sorted by (distance^2, x, y, z)."""
+    side = torch.arange(-radius, radius + 1)
     offsets = torch.cartesian_prod(side, side, side)  # lexicographic
     squared = (offsets**2).sum(dim=1)
-    inside = (squared > low**2) & (squared <= high**2)
+    inside = (squared > 0) & (squared <= radius**2)
     offsets, squared = offsets[inside], squared[inside]
     return offsets[torch.argsort(squared, stable=True)]
 
@@ -49,66 +51,87 @@ def nearest_neighbors(
     num_neighbors: int,  # K
 ) -> NeighborGraph:
     """Nearest neighbours of every voxel of a map."""
-    around = _blocks_around(index, coords)
-    found = torch.arange(len(coords), device=coords.device)[:, None].repeat(1, num_neighbors)
-    count = torch.zeros(len(coords), dtype=torch.int64, device=coords.device)
-    for low, high in ((0, _FIRST_RADIUS), (_FIRST_RADIUS, MAX_RADIUS)):
-        offsets = sorted_offsets(low, high).to(coords.device)
-        unfinished = torch.nonzero(count < num_neighbors).squeeze(1)
-        for rows in unfinished.split(_CHUNK):
-            hits = _probe(index, coords[rows], around, rows, offsets)
-            _append_hits(hits, rows, found, count)
-    mask = torch.arange(num_neighbors, device=coords.device) < count[:, None]
+    device = coords.device
+    found = torch.arange(len(coords), device=device)[:, None].repeat(1, num_neighbors)
+    count = torch.full((len(coords),), num_neighbors, dtype=torch.int64, device=device)
+    near, far = (_steps(radius).to(device) for radius in (_FIRST_RADIUS, MAX_RADIUS))
+    for rows, cubes, center in _by_block(index, coords):
+        missing = _search(cubes, center, near, rows, found)
+        left = _search(cubes, center[missing], far, rows[missing], found)
+        _search_isolated(cubes, center[missing][left], far, rows[missing][left], found, count)
+    mask = torch.arange(num_neighbors, device=device) < count[:, None]
     return NeighborGraph(found, mask)
 
 
-@dataclass(frozen=True)
-class _Around:
-    """Table row of the 27 blocks around each block; the last row of `table` is empty."""
-
-    block: Tensor  # (V,) block of each voxel
-    blocks: Tensor  # (B, 27)
-    table: Tensor  # (B + 1, 512) int32
+def _steps(radius: int) -> Tensor:  # (S,) int32
+    """The sorted offsets as steps inside a flattened cube."""
+    x, y, z = sorted_offsets(radius).unbind(dim=1)
+    return ((x * _CUBE_EDGE + y) * _CUBE_EDGE + z).to(torch.int32)
 
 
-def _blocks_around(index: BlockIndex, coords: Tensor) -> _Around:
+def _by_block(
+    index: BlockIndex, coords: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Some blocks at a time: rows (R,), flattened cubes, place of each row in them (R,) int32."""
     block_coords = coords >> BLOCK_SHIFT
     block = index.find_blocks(block_key(block_coords))
-    own = torch.zeros((index.num_blocks, 3), dtype=torch.int64, device=coords.device)
+    order = torch.argsort(block, stable=True)
+    ends = torch.cumsum(torch.bincount(block, minlength=index.num_blocks), dim=0)
+    around = _blocks_around(index, block, block_coords)
+    table = torch.cat((index.table, index.table.new_full((1, index.table.shape[1]), -1)))
+    inner = (coords & (BLOCK_EDGE - 1)) + BLOCK_EDGE
+    center = (inner[:, 0] * _CUBE_EDGE + inner[:, 1]) * _CUBE_EDGE + inner[:, 2]
+    start = 0
+    for first in range(0, index.num_blocks, _BLOCKS_AT_ONCE):
+        blocks = slice(first, first + _BLOCKS_AT_ONCE)
+        stop = int(ends[blocks][-1])
+        rows = order[start:stop]
+        start = stop
+        cubes = table[around[blocks]].view(-1, 3, 3, 3, *3 * (BLOCK_EDGE,))
+        cubes = cubes.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1)
+        place = (block[rows] - first) * _CUBE_EDGE**3 + center[rows]
+        yield rows, cubes, place.to(torch.int32)
+
+
+def _blocks_around(
+    index: BlockIndex, block: Tensor, block_coords: Tensor
+) -> Tensor:  # (B, 27) int64
+    """The 27 blocks around each block, num_blocks where there is none."""
+    own = torch.zeros((index.num_blocks, 3), dtype=torch.int64, device=block.device)
     own[block] = block_coords
-    side = torch.arange(-1, 2, device=coords.device)
-    around = index.find_blocks(block_key(own[:, None] + torch.cartesian_prod(side, side, side)))
-    empty = index.table.new_full((1, index.table.shape[1]), -1)
-    blocks = torch.where(around >= 0, around, index.num_blocks)
-    return _Around(block, blocks, torch.cat((index.table, empty)))
+    side = torch.arange(-1, 2, device=block.device)
+    keys = block_key(own[:, None] + torch.cartesian_prod(side, side, side))
+    around = index.find_blocks(keys)
+    return torch.where(around >= 0, around, index.num_blocks)
 
 
-def _probe(
-    index: BlockIndex, coords: Tensor, around: _Around, rows: Tensor, offsets: Tensor
-) -> Tensor:  # (R, S) int32
-    """Row number at each offset from each voxel, -1 where there is none."""
-    # one axis at a time: (R, S, 3) would be three times the memory traffic
-    local = (coords & (BLOCK_EDGE - 1)).to(torch.int32)
-    offset = offsets.to(torch.int32)
-    near = cell = None
-    for axis in range(3):
-        moved = local[:, axis, None] + offset[:, axis]
-        step = (moved >> BLOCK_SHIFT) + 1
-        inner = moved & (BLOCK_EDGE - 1)
-        near = step if near is None else near * 3 + step
-        cell = inner if cell is None else (cell << BLOCK_SHIFT) | inner
-    blocks = around.blocks[around.block[rows]]
-    block = torch.gather(blocks, 1, near.to(torch.int64))
-    return around.table.view(-1)[block.mul_(BLOCK_EDGE**3).add_(cell)]
+def _probe(cubes: Tensor, center: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Row at each step from each centre (R, S), -1 where empty, and the running count of rows."""
+    place = (center[:, None] + steps).view(-1)
+    hits = cubes.index_select(0, place).view(len(center), len(steps))
+    return hits, torch.cumsum(hits >= 0, dim=1, dtype=torch.int32)
 
 
-def _append_hits(hits: Tensor, rows: Tensor, found: Tensor, count: Tensor) -> None:
-    """Write the first hits of each row behind those it has; updates `found` and `count`."""
+def _search(
+    cubes: Tensor, center: Tensor, steps: Tensor, rows: Tensor, found: Tensor
+) -> Tensor:  # (M,) int64
+    """Fill the rows that have K neighbours within the steps; returns which have not."""
     num_neighbors = found.shape[1]
-    occupied = hits >= 0
-    place = torch.cumsum(occupied, dim=1, dtype=torch.int32) + count[rows, None].to(torch.int32)
-    keep = occupied & (place <= num_neighbors)
-    row, column = torch.nonzero(keep, as_tuple=True)
-    target = rows[row] * num_neighbors + place[row, column] - 1
-    found.view(-1)[target] = hits[row, column].to(torch.int64)
-    count[rows] = place[:, -1].clamp_max(num_neighbors).to(torch.int64)
+    hits, rank = _probe(cubes, center, steps)
+    complete = rank[:, -1] >= num_neighbors
+    if not bool(complete.all()):
+        hits, rank = hits[complete], rank[complete]
+    # K hits per row, in order: no positions need be computed
+    nearest = hits[(hits >= 0) & (rank <= num_neighbors)].view(-1, num_neighbors)
+    found[rows[complete]] = nearest.to(torch.int64)
+    return torch.nonzero(~complete).squeeze(1)
+
+
+def _search_isolated(
+    cubes: Tensor, center: Tensor, steps: Tensor, rows: Tensor, found: Tensor, count: Tensor
+) -> None:
+    """Fill rows with fewer than K neighbours in reach; the rest of the row stays the row itself."""
+    hits, rank = _probe(cubes, center, steps)
+    row, column = torch.nonzero(hits >= 0, as_tuple=True)
+    found[rows[row], rank[row, column].to(torch.int64) - 1] = hits[row, column].to(torch.int64)
+    count[rows] = rank[:, -1].to(torch.int64)

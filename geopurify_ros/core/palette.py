@@ -25,7 +25,7 @@ def label_colors(
     """The colour of each label; a faint grey of the own colour where the label is 0."""
     top = int(label.max()) if len(label) else 0
     table = np.array([(0, 0, 0), *(label_color(i) for i in range(1, top + 1))], dtype=np.uint8)
-    colored = table[label]
+    colored: NDArray[np.uint8] = table[label]
     nothing = label == 0
     grey = rgb[nothing].mean(axis=1, keepdims=True)
     colored[nothing] = (150 + 0.35 * grey).astype(np.uint8)

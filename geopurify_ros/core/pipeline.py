@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.config import Config
-from geopurify_ros.core import fusion, query
+from geopurify_ros.core import fusion
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
+from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.errors import expect_shape
@@ -61,8 +62,8 @@ class PurifyReport:
 class Answer:
     """Labels of all V voxels, before and after purification, in row order of the map."""
 
-    raw: query.VoxelLabels
-    purified: query.VoxelLabels
+    raw: VoxelLabels
+    purified: VoxelLabels
 
     @property
     def changed_fraction(self) -> float:
@@ -94,7 +95,7 @@ class Pipeline:
         """Lift the features of one frame into the map (METHODS 1.8, weighted mean)."""
         with self.stopwatch.measure("geometry"):
             points = fusion.frame_points(
-                frame, self.config.depth, self.config.map.voxel_size_m, self.device
+                frame, self.config.depth, self.map.voxel_size_m, self.device
             )
         with self.stopwatch.measure("encode"):
             rgb = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1)[None] / 255.0
@@ -121,7 +122,7 @@ class Pipeline:
         return PurifyReport(self.num_purifications, len(self.map), entropy)
 
     @torch.inference_mode()
-    def query(self, asked: query.TextQuery) -> Answer:
+    def query(self, asked: TextQuery) -> Answer:
         """Label every voxel; voxels newer than the last purification keep their raw label."""
         with self.stopwatch.measure("text"):
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
@@ -146,13 +147,11 @@ class Pipeline:
         self.map = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
         self._affinity = None
 
-    def _label(
-        self, channels: Tensor, num_texts: int, asked: query.TextQuery
-    ) -> query.VoxelLabels:
+    def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:
         """Cosines are score / norm; the norm is that of the feature inside the basis."""
         norm = torch.linalg.vector_norm(channels[:, num_texts:], dim=1, keepdim=True)
         cosines = channels[:, :num_texts] / norm.clamp_min(1e-6)
-        return query.label_voxels(self.encoder.logit_scale * cosines, asked)
+        return label_voxels(self.encoder.logit_scale * cosines, asked)
 
     def _norm_basis(self) -> Tensor:  # (D, r) orthonormal
         """Main directions of the features: few are enough for the length of a pooled feature."""
@@ -163,5 +162,5 @@ class Pipeline:
         rows = [chunk[::step] for _, chunk in self.map.feature_chunks()]
         sample = torch.cat(rows).to(torch.float32)
         gram = sample.T @ sample
-        _, vectors = torch.linalg.eigh(gram)
+        vectors: Tensor = torch.linalg.eigh(gram).eigenvectors
         return vectors[:, -min(_NORM_RANK, width) :]

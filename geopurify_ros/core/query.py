@@ -58,11 +58,17 @@ def parse_prompts(text: str, max_prompts: int) -> tuple[str, ...]:
 def check_prompts(texts: list[str], max_prompts: int) -> tuple[str, ...]:
     """Distinct, stripped prompts in order; control characters become spaces."""
     cleaned = [" ".join("".join(c if c.isprintable() else " " for c in t).split()) for t in texts]
-    prompts = tuple(dict.fromkeys(t for t in cleaned if t))
+    distinct: dict[str, str] = {}
+    for prompt in filter(None, cleaned):
+        # "Chair, chair" is one prompt: as two they would share its score
+        distinct.setdefault(prompt.casefold(), prompt)
+    prompts = tuple(distinct.values())
     if not prompts:
         raise InputError('the query is empty: send one or more names, as in "chair, table"')
     if len(prompts) > max_prompts:
-        raise InputError(f"the query has {len(prompts)} prompts, at most {max_prompts} are allowed")
+        raise InputError(
+            f"the query has {len(prompts)} prompts, at most {max_prompts} are allowed"
+        )
     for prompt in prompts:
         if len(prompt) > MAX_PROMPT_LENGTH:
             raise InputError(

@@ -5,17 +5,17 @@ torch_scatter is used where it is installed; native torch gives equal results ot
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_torch_scatter: Any
-try:
-    import torch_scatter as _torch_scatter
-except ImportError:
-    _torch_scatter = None
+_torch_scatter: Any = None
+with contextlib.suppress(ImportError, OSError, RuntimeError):  # built for another torch
+    _torch_scatter = importlib.import_module("torch_scatter")
 
 
 def scatter_sum(

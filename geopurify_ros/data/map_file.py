@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -69,11 +70,17 @@ def save_map(
     return header
 
 
-def load_map(path: Path, encoder_id: str | None = None) -> tuple[VoxelMap, MapHeader]:
-    """Read a map; `encoder_id` is what queries will use.
+def load_map(
+    path: Path,
+    encoder_id: str | None = None,
+    voxel_size_m: float | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[VoxelMap, MapHeader]:
+    """Read a map; `encoder_id` and `voxel_size_m` are what it will be used with (None: any).
 
     Raises:
-        InputError: no such file, not a map, another version, or made with another encoder.
+        InputError: no such file, not a map, another version, or made with another encoder or
+            voxel size.
     """
     if not path.is_file():
         raise InputError(f"there is no map file {path}")
@@ -82,19 +89,32 @@ def load_map(path: Path, encoder_id: str | None = None) -> tuple[VoxelMap, MapHe
             text = (file.metadata() or {}).get("geopurify_map")
             if text is None:
                 raise InputError(f"{path} is no geopurify map")
-            header = MapHeader(**json.loads(text))
+            header = _read_header(path, text)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
+        voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
+    except InputError:
+        raise
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
-    if header.format_version != FORMAT_VERSION:
-        raise InputError(
-            f"{path} has map format {header.format_version}, this program reads {FORMAT_VERSION}"
-        )
+    if (len(voxel_map), voxel_map.feature_dim) != (header.num_voxels, header.feature_dim):
+        raise InputError(f"{path} is damaged: it does not hold what its header says")
     if encoder_id is not None and header.encoder != encoder_id:
         raise InputError(
             f"{path} was made with encoder {header.encoder}, not {encoder_id}: "
             "ask for that encoder or map again"
         )
-    return VoxelMap.from_state(state, header.voxel_size_m), header
+    if voxel_size_m is not None and header.voxel_size_m != voxel_size_m:
+        raise InputError(
+            f"{path} was made with voxels of {header.voxel_size_m} m, not {voxel_size_m} m: "
+            "ask for that voxel size or map again"
+        )
+    return voxel_map, header
+
+
+def _read_header(path: Path, text: str) -> MapHeader:
+    values = json.loads(text)
+    version = values.pop("format_version")
+    if version != FORMAT_VERSION:  # first: the other fields are this version's
+        raise InputError(f"{path} has map format {version}, this program reads {FORMAT_VERSION}")
+    x, y, z = values.pop("up")
+    return MapHeader(version, up=(x, y, z), **values)

@@ -43,7 +43,7 @@ def birds_eye(points_m: NDArray[np.float64], up: NDArray[np.float64], size: int)
     """A view of the whole cloud from above, slightly tilted."""
     low, high = np.percentile(points_m, (1, 99), axis=0)
     center = (low + high) / 2
-    radius = float(np.linalg.norm(high - low)) / 2
+    radius = max(0.5, float(np.linalg.norm(high - low)) / 2)
     side = np.array([1.0, 0.0, 0.0]) if abs(up[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
     side -= up * (side @ up)
     side /= np.linalg.norm(side)
@@ -56,9 +56,10 @@ def below_ceiling(
     points_m: NDArray[np.float64],  # (N, 3)
     up: NDArray[np.float64],  # (3,)
 ) -> NDArray[np.bool_]:  # (N,)
-    """All but the top 30 cm, so that a view from above looks into the room."""
+    """All but the top 30 cm, so that a view from above looks in; all of a flat cloud."""
     height = points_m @ up
-    return np.asarray(height < np.percentile(height, 99.5) - 0.3)
+    low = np.asarray(height < np.percentile(height, 99.5) - 0.3)
+    return low if low.any() else ~low
 
 
 def mean_up(poses: list[NDArray[np.float64]]) -> NDArray[np.float64]:  # (3,)

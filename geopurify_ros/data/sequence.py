@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from geopurify_ros.core.frame import RgbdFrame, check_pose
 from geopurify_ros.errors import InputError
@@ -72,10 +74,11 @@ class Sequence:
         name, color_path, depth_path = self._files[number]
         raw_depth = _read_image(depth_path)
         if raw_depth.ndim != 2:
-            raise InputError(f"{depth_path} is no depth image: it has {raw_depth.shape[2]} channels")
+            channels = raw_depth.shape[2]
+            raise InputError(f"{depth_path} is no depth image: it has {channels} channels")
         depth_m = raw_depth.astype(np.float32) / 1000.0
         depth_m[(raw_depth == 0) | (raw_depth > _MAX_VALID_MM)] = np.nan
-        rgb = self._on_depth_pixels(Image.open(color_path).convert("RGB"), depth_m.shape)
+        rgb = self._on_depth_pixels(_read_rgb(color_path), depth_m.shape)
         return RgbdFrame(
             rgb, depth_m, self._depth_intrinsics, self._poses[name], number * _FRAME_INTERVAL_NS
         )
@@ -133,7 +136,8 @@ def _read_pose(path: Path) -> NDArray[np.float64] | None:
 
 def _read_matrix(path: Path) -> NDArray[np.float64]:
     try:
-        matrix = np.loadtxt(path, dtype=np.float64)
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        matrix = np.array(rows, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a 4x4 matrix") from error
     if matrix.shape != (4, 4):
@@ -142,9 +146,20 @@ def _read_matrix(path: Path) -> NDArray[np.float64]:
 
 
 def _read_image(path: Path) -> NDArray[np.integer]:
-    try:
+    with _readable(path):
         return np.asarray(Image.open(path))
-    except (OSError, UnidentifiedImageError) as error:
+
+
+def _read_rgb(path: Path) -> Image.Image:
+    with _readable(path):
+        return Image.open(path).convert("RGB")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SyntaxError) as error:  # PIL raises both for damaged files
         raise InputError(f"{path} cannot be read as an image") from error
 
 

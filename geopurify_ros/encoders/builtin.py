@@ -103,7 +103,7 @@ class _SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self._tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
         self._model = AutoModel.from_pretrained(str(get_model_path())).eval()
 

@@ -36,7 +36,9 @@ def load_open_clip(name: str, device: torch.device) -> OpenClipEncoder:
 
     parts = name.split(":", 2)
     if len(parts) != 3 or not all(parts):
-        raise ConfigError(f"'{name}' is not of the form open_clip:<model>:<tag or checkpoint path>")
+        raise ConfigError(
+            f"'{name}' is not of the form open_clip:<model>:<tag or checkpoint path>"
+        )
     _, model_name, pretrained = parts
     if model_name not in open_clip.list_models():
         raise ConfigError(f"open_clip has no model '{model_name}': see open_clip.list_models()")

@@ -28,8 +28,10 @@ def cached_text(
     key = hashlib.sha256(json.dumps([encoder_id, texts]).encode()).hexdigest()
     path = cache_folder() / f"text-{key[:32]}.npy"
     try:
-        stored = np.load(path, allow_pickle=False)
-        if stored.ndim == 2 and len(stored) == len(texts) and np.isfinite(stored).all():
+        with path.open("rb") as file:
+            stored = np.lib.format.read_array(file, allow_pickle=False)
+        as_written = stored.dtype == np.float32 and stored.ndim == 2 and len(stored) == len(texts)
+        if as_written and np.isfinite(stored).all():
             return torch.from_numpy(stored)
     except (OSError, ValueError, EOFError):
         pass  # not there, or not whole: made again below

@@ -13,11 +13,12 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 _OPERATOR = re.compile(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"\)')
-_libraries: list[torch.library.Library] = []  # declarations end with the object
+_libraries: list[Any] = []  # declarations end with the object
 
 
 def ensure_torchvision() -> bool:
@@ -30,7 +31,7 @@ def ensure_torchvision() -> bool:
             raise
     for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in _operator_names():
         library.define(f"{operator}(Tensor x) -> Tensor")
     _libraries.append(library)
@@ -44,4 +45,5 @@ def _operator_names() -> list[str]:
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:
         return []
-    return sorted(set(_OPERATOR.findall((Path(folders[0]) / "_meta_registrations.py").read_text())))
+    source = (Path(folders[0]) / "_meta_registrations.py").read_text()
+    return sorted(set(_OPERATOR.findall(source)))

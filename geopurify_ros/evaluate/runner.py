@@ -46,7 +46,10 @@ class VoxelTruth:
         voxel_size_m: float,
     ) -> None:
         """Count the labels of the believed pixels of a frame; voxels unknown to `index` do not."""
-        points = fusion.frame_points(frame, depth, voxel_size_m, index.device)
+        try:
+            points = fusion.frame_points(frame, depth, voxel_size_m, index.device)
+        except InputError:  # no pixel is believed: the map has nothing of it either
+            return
         rows = index.lookup(points.coords)
         labels = torch.from_numpy(self._renumber[label.reshape(-1)]).to(rows.device)
         votes = rows * (self._num_classes + 1) + labels[points.pixel_index]
@@ -74,16 +77,23 @@ def map_sequence(
     sequence: Sequence, encoder: ImageTextEncoder, config: Config, device: torch.device,
     every: int = 1,
 ) -> Mapped:
-    """Map every `every`-th frame of a labelled sequence, without a keyframe gate."""
+    """Map every `every`-th usable frame of a labelled sequence, without a keyframe gate."""
     if not sequence.has_labels:
         raise InputError(f"{sequence.folder} has no ground truth (label/ and classes.json)")
     pipeline = Pipeline(encoder, config, device)
     truth = VoxelTruth(list(sequence.class_names))
+    refused = []
     for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
-        frame = sequence.frame(number)
-        pipeline.integrate(frame)
+        try:
+            frame = sequence.frame(number)
+            pipeline.integrate(frame)
+        except InputError as error:
+            refused.append(str(error))
+            continue
         truth.add(pipeline.map.index, frame, sequence.label(number), config.depth,
                   config.map.voxel_size_m)
+    if len(pipeline.map) == 0:
+        raise InputError(f"no frame of {sequence.folder} could be used: {refused[0]}")
     labels = truth.labels(len(pipeline.map))
     return Mapped(pipeline, labels, tuple(sequence.class_names.values()))
 

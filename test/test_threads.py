@@ -1,0 +1,26 @@
+"""torch must find the wait policy in place when it is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import os, sys
+import geopurify_ros.cli as cli
+assert "torch" not in sys.modules, "the command line must not import torch by itself"
+assert cli.main(["eval", "/nowhere"]) == 2
+assert "torch" in sys.modules
+print(os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+def policy(**environment: str) -> str:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True,
+                          env={**environment}, check=True)
+    return done.stdout.strip()
+
+
+def test_idle_threads_sleep_unless_the_user_says_otherwise():
+    assert policy() == "PASSIVE"
+    assert policy(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
