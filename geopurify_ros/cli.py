@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "demo", _demo, "node and player as two processes on the sample room")
     one.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     one.add_argument("--sequence", type=Path, help="another labelled sequence")
-    one.add_argument("--rate", type=float, default=4.0, help="frames per second")
+    one.add_argument("--rate", type=float, default=3.0, help="frames per second")
     return parser
 
 

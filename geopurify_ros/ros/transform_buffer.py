@@ -18,12 +18,12 @@ def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     dot = float(a @ b)
     if dot < 0:
         b, dot = -b, -dot
-    if dot > 0.9995:  # the formula below divides by the sine of the angle
-        q = a + share * (b - a)
-    else:
-        angle = np.arccos(dot)
-        q = (np.sin((1 - share) * angle) * a + np.sin(share * angle) * b) / np.sin(angle)
-    return q / np.linalg.norm(q)
+    across = b - dot * a
+    sine = float(np.linalg.norm(across))
+    if sine < 1e-12:
+        return a
+    angle = share * np.arctan2(sine, dot)  # exact for small angles, where arccos is not
+    return np.cos(angle) * a + np.sin(angle) * across / sine
 
 
 class TransformBuffer:
