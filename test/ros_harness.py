@@ -215,7 +215,7 @@ class Camera(Node):
         )
 
     def send(self, bend: Callable | None = None, skip: tuple[str, ...] = (), **kwargs) -> None:
-        """Publish one frame; `bend(rgb, depth, info, tf)` may spoil it, `skip` leaves parts out."""
+        """Publish one frame; `bend(rgb, depth, info, tf)` may spoil it, `skip` leaves out."""
         rgb, depth, info, tf = self.messages(**kwargs)
         if bend is not None:
             bend(rgb, depth, info, tf)

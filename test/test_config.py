@@ -75,7 +75,7 @@ def test_a_file_without_parameters_is_the_default(tmp_path, text):
     assert load_yaml(written(tmp_path, text)) == Config()
 
 
-@pytest.mark.parametrize("text", ["- 1\n", "just text\n", "/**: 3\n", "/**: {ros__parameters: [1]}"])
+@pytest.mark.parametrize("text", ["- 1", "just text", "/**: 3", "/**: {ros__parameters: [1]}"])
 def test_a_file_of_another_form_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match="is no ROS parameter file"):
         load_yaml(written(tmp_path, text))

@@ -150,13 +150,16 @@ def test_classes_of_another_form_are_refused(tmp_path, content):
 
 
 def test_a_larger_registered_colour_image_is_averaged_down(tmp_path):
-    """Twice the size, twice the focal length: each depth pixel is the mean of four."""
+    """Twice the size, twice the focal length: each depth pixel is the mean of four.
+
+    Pillow rounds once per direction: half a step for rows and half a step for columns.
+    """
     color_k = np.diag([2.0, 2.0, 1.0, 1.0]) @ K
     folder = write_sequence(tmp_path / "room", color_size=(128, 96), color_k=color_k)
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     Image.fromarray(image).save(folder / "color" / "000000.png")
     expected = image.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3))
-    assert np.abs(Sequence(folder).frame(0).rgb - expected).max() <= 0.5
+    assert np.abs(Sequence(folder).frame(0).rgb - expected).max() <= 1.0
 
 
 def test_another_field_of_view_is_brought_onto_the_depth_pixels(tmp_path):

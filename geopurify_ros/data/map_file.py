@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,18 +55,20 @@ def save_map(
         int(last_seen_ns.max()) if len(last_seen_ns) else 0,
         up,
     )
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = file.name
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's umask wants it; save_file takes 600
         save_file(voxel_map.state(), temporary, {"geopurify_map": json.dumps(asdict(header))})
-        with open(temporary, "rb") as file:
+        temporary.chmod(mode)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise InputError(f"the map could not be written to {path}: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return header
 
 

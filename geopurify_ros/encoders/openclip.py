@@ -91,7 +91,7 @@ class OpenClipEncoder:
         self._device = self._visual.proj.device
         self._dtype = self._visual.proj.dtype
         self.feature_dim = int(self._visual.output_dim)
-        self.logit_scale = float(model.logit_scale.exp())
+        self.logit_scale = float(model.logit_scale.detach().exp())
         mean, std = self._visual.image_mean, self._visual.image_std
         self._mean = torch.tensor(mean, device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(std, device=self._device).view(1, 3, 1, 1)

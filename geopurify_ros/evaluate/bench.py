@@ -20,11 +20,17 @@ from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
-from geopurify_ros.core.fusion import FramePoints, FrameVoxels
-from geopurify_ros.core.neighbors import MAX_RADIUS, NeighborGraph, nearest_neighbors
+from geopurify_ros.core.neighbors import NeighborGraph, nearest_neighbors
 from geopurify_ros.core.pooling import affinity_weights, pool
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.evaluate import bench_scene
+from geopurify_ros.evaluate.bench_plain import (
+    plain_feature_mean,
+    plain_groups,
+    plain_neighbours,
+    plain_update,
+    same_distances,
+)
 
 _DIM = 512
 _VOXEL_M = 0.05
@@ -72,7 +78,9 @@ def alternate(
     return timing
 
 
-def run_bench(quick: bool = False, packers: tuple[Packer, Packer] | None = None) -> dict[str, Any]:
+def run_bench(
+    quick: bool = False, packers: tuple[Packer, Packer] | None = None
+) -> dict[str, Any]:
     """All cases; about a minute, `quick` a third of it.
 
     `packers` are the node's way and the plain way to pack a cloud; they need ROS.
@@ -130,7 +138,7 @@ def bench_feature_mean(repeats: int, bandwidth: float) -> dict[str, Any]:
     rows, _ = voxel_map.index.insert(voxels.coords)
     stored = torch.cat((stored, torch.zeros(len(voxel_map) - len(stored), _DIM)))
     weight = torch.cat((weight, torch.zeros(len(voxel_map) - len(weight))))
-    group = plain_groups(points, voxels)
+    group = plain_groups(points)
     expected = plain_feature_mean(points, grid, size, group, len(voxels.coords))
     equal = torch.allclose(voxels.features, expected, atol=1e-5)
 
@@ -149,31 +157,6 @@ def bench_feature_mean(repeats: int, bandwidth: float) -> dict[str, Any]:
         "per-pixel gather + index_add, float32 map", equal,
         roofline_share=round(least_ms / statistics.median(timing.fast_ms), 3),
     )
-
-
-def plain_groups(points: FramePoints, voxels: FrameVoxels) -> Tensor:  # (N,) int64
-    """Row of `voxels` of each point."""
-    _, inverse = torch.unique(points.coords, dim=0, return_inverse=True)
-    return inverse
-
-
-def plain_feature_mean(
-    points: FramePoints, grid: Tensor, size: tuple[int, ...], group: Tensor, num_voxels: int
-) -> Tensor:  # (M, D)
-    """What one would write first: a feature per pixel, added up per voxel."""
-    cells = fusion.feature_cell(points.pixel_index, (size[0], size[1]), grid.shape[1:])
-    per_pixel = grid.flatten(1).T.contiguous()[cells]
-    total = torch.zeros((num_voxels, grid.shape[0])).index_add_(0, group, per_pixel)
-    return total / torch.bincount(group, minlength=num_voxels)[:, None]
-
-
-def plain_update(
-    stored: Tensor, weight: Tensor, rows: Tensor, mean: Tensor, count: Tensor
-) -> None:
-    """Weighted mean into one float32 tensor."""
-    total = weight[rows] + count
-    stored[rows] = (stored[rows] * weight[rows, None] + mean * count[:, None]) / total[:, None]
-    weight[rows] = total
 
 
 def bench_fuse(repeats: int) -> dict[str, Any]:
@@ -232,8 +215,11 @@ def bench_neighbours(repeats: int) -> dict[str, Any]:
             return nearest_neighbors(voxel_map.index, coords, num_neighbors)
 
         graphs[num_voxels] = (coords, fast())
-        plain = (lambda c=coords: plain_neighbours(c, num_neighbors)) if num_voxels < 20_000 else None
-        runs[num_voxels] = alternate(fast, plain, repeats if plain is None else 3)
+        def plain(coords: Tensor = coords) -> Tensor:
+            return plain_neighbours(coords, num_neighbors)
+
+        small = num_voxels < 20_000
+        runs[num_voxels] = alternate(fast, plain if small else None, repeats)
     coords, graph = graphs[12_000]
     equal = same_distances(coords, graph, plain_neighbours(coords, num_neighbors))
     case = runs[12_000].case(
@@ -242,23 +228,6 @@ def bench_neighbours(repeats: int) -> dict[str, Any]:
     )
     case["median_ms_50k"] = round(statistics.median(runs[50_000].fast_ms), 1)
     return case
-
-
-def plain_neighbours(coords: Tensor, num_neighbors: int) -> Tensor:  # (V, K) squared distances
-    """Squared distances of the nearest voxels by brute force."""
-    points = coords.float()
-    rows = []
-    for part in points.split(2048):
-        nearest = torch.cdist(part, points).topk(num_neighbors + 1, largest=False).values
-        rows.append(nearest[:, 1:].square().round())
-    return torch.cat(rows)
-
-
-def same_distances(coords: Tensor, graph: NeighborGraph, expected: Tensor) -> bool:
-    """Whether all neighbours within reach are as near as brute force finds them."""
-    found = (coords[graph.index] - coords[:, None]).square().sum(dim=2)
-    within = expected <= MAX_RADIUS**2
-    return bool((graph.mask == within).all() and (found[within] == expected[within]).all())
 
 
 def bench_text_pooling(repeats: int) -> dict[str, Any]:
@@ -292,7 +261,8 @@ def bench_packing(repeats: int, pack: Packer, plain_pack: Packer) -> dict[str, A
     rgb = generator.integers(0, 255, (200_000, 3), dtype=np.uint8)
     label = generator.integers(0, 20, 200_000)
     score = generator.uniform(0, 1, 200_000).astype(np.float32)
-    equal = bytes(plain_pack(centers, rgb, label, score)) == bytes(pack(centers, rgb, label, score))
+    packed = pack(centers, rgb, label, score)
+    equal = bytes(plain_pack(centers, rgb, label, score)) == bytes(packed)
     timing = alternate(
         lambda: pack(centers, rgb, label, score),
         lambda: plain_pack(centers, rgb, label, score),

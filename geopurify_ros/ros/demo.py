@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import rclpy
@@ -165,50 +165,58 @@ def run_demo(
         raise InputError(f"{folder} has no ground truth, the demo cannot judge its map")
     out.mkdir(parents=True, exist_ok=True)
     environment = isolated_environment()
-    os.environ.update({k: environment[k] for k in ("ROS_DOMAIN_ID",
-                                                   "ROS_AUTOMATIC_DISCOVERY_RANGE")})
-    command = [sys.executable, "-m", "geopurify_ros.cli"]
+    os.environ.update(environment)
     rclpy.init(args=[])
-    log = (out / "node.log").open("w")
-    node = subprocess.Popen(
-        [*command, "run", "--namespace", NAMESPACE], env=environment, stdout=log, stderr=log
-    )
-    player = None
     try:
         client = DemoClient()
-        say("starting the node (its log: {})".format(out / "node.log"))
-        client.wait("the node", lambda: _is_alive(node, out) and client.is_node_up(), _START_S)
-        say(f"playing {len(sequence)} frames at {rate_hz:g} Hz")
-        player = subprocess.Popen(
-            [*command, "play", str(folder), "--rate", str(rate_hz), "--namespace", NAMESPACE],
-            env=environment,
-        )
-        client.ask(FIRST_QUERY, 0)  # answered at once, while the map grows
-        client.wait("the end of the player", lambda: player.poll() is not None,
-                    _START_S + len(sequence) / rate_hz)
-        client.wait("the last frame", lambda: client.is_drained(len(sequence)), _STEP_S)
-        client.purify()
-        purifications = client.newest["query_result"].num_purifications
-        first = client.ask(FIRST_QUERY, purifications)
-        every_name = client.ask(", ".join(sequence.class_names.values()), purifications)
-        client.wait("the map cloud", client.has_whole_map, _STEP_S)
-        client.wait("diagnostics", lambda: "purify.entropy" in client.status, _STEP_S)
+        replies = _converse(client, sequence, out, rate_hz, say)
     finally:
-        for process in (player, node):
-            _stop(process)
-        log.close()
         rclpy.try_shutdown()
-    summary = _summary(client, first, every_name, sequence)
-    names = tuple(r.prompt for r in first.result.results)
-    all_names = tuple(sequence.class_names.values())
+    summary = _summary(client, replies[0], replies[1], sequence)
     plain = _points(client.newest["map_cloud"])
-    for stem, reply, prompts in (("labels", first, names), ("all_names", every_name, all_names)):
+    for stem, reply in zip(("labels", "all_names"), replies, strict=True):
+        prompts = tuple(r.prompt for r in reply.result.results)
         write_ply(out / f"{stem}.ply", reply.labeled, prompts)
         picture = out / f"{stem}.png"
         write_picture(picture, sequence, plain, reply.raw, reply.labeled, prompts)
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _last_lines(summary, out, say)
     return summary
+
+
+def _converse(
+    client: DemoClient, sequence: Sequence, out: Path, rate_hz: float, say: Callable[[str], None]
+) -> tuple[Reply, Reply]:
+    """Start both processes, play, purify, ask for some names and then for all; end them."""
+    node = player = None
+    with (out / "node.log").open("w") as log:
+        try:
+            say(f"starting the node (its log: {log.name})")
+            node = _start(["run", "--namespace", NAMESPACE], log)
+            client.wait("the node", lambda: _is_alive(node, out) and client.is_node_up(), _START_S)
+            say(f"playing {len(sequence)} frames at {rate_hz:g} Hz")
+            play = ["play", str(sequence.folder), "--rate", str(rate_hz)]
+            player = _start([*play, "--namespace", NAMESPACE])
+            client.ask(FIRST_QUERY, 0)  # answered at once, while the map grows
+            play_s = _START_S + len(sequence) / rate_hz
+            client.wait("the end of the player", lambda: player.poll() is not None, play_s)
+            client.wait("the last frame", lambda: client.is_drained(len(sequence)), _STEP_S)
+            client.purify()
+            purifications = client.newest["query_result"].num_purifications
+            first = client.ask(FIRST_QUERY, purifications)
+            every_name = client.ask(", ".join(sequence.class_names.values()), purifications)
+            client.wait("the map cloud", client.has_whole_map, _STEP_S)
+            client.wait("diagnostics", lambda: "purify.entropy" in client.status, _STEP_S)
+            return first, every_name
+        finally:
+            for process in (player, node):
+                _stop(process)
+
+
+def _start(arguments: list[str], log: IO[str] | None = None) -> subprocess.Popen:
+    """A geopurify command as a process of its own, its output in `log`."""
+    command = [sys.executable, "-m", "geopurify_ros.cli", *arguments]
+    return subprocess.Popen(command, stdout=log or sys.stderr, stderr=log)
 
 
 def _is_alive(process: subprocess.Popen, out: Path) -> bool:
@@ -258,7 +266,8 @@ def _summary(
 def _last_lines(summary: dict[str, Any], out: Path, say: Callable[[str], None]) -> None:
     found = [f"{q['prompt']} ({q['num_voxels']} voxels)" for q in summary["query"] if q["found"]]
     missing = [q["prompt"] for q in summary["query"] if not q["found"]]
-    say("frames in {frames_in}, fused {fused}, dropped {dropped}; {voxels} voxels".format(**summary))
+    counts = "frames in {frames_in}, fused {fused}, dropped {dropped}; {voxels} voxels"
+    say(counts.format(**summary))
     say(f"mIoU of the received clouds over all class names: raw {summary['raw']['miou']:.3f}, "
         f"purified {summary['purified']['miou']:.3f}")
     say(f"found: {', '.join(found) or 'nothing'}"

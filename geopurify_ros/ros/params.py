@@ -34,5 +34,6 @@ def _descriptor(spec: Setting) -> ParameterDescriptor:
         bounds = FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high))
         descriptor.floating_point_range = [bounds]
     elif type(spec.value) is int and spec.low is not None and spec.high is not None:
-        descriptor.integer_range = [IntegerRange(from_value=int(spec.low), to_value=int(spec.high))]
+        limits = IntegerRange(from_value=int(spec.low), to_value=int(spec.high))
+        descriptor.integer_range = [limits]
     return descriptor

@@ -125,7 +125,8 @@ def play_sequence(
                 f"within {wait_s:g} s: is the node running, in this domain and namespace?"
             )
         total = None if loop else len(sequence)
-        for _ in tqdm(play(player, sequence, rate_hz, loop), total=total, desc="play", unit="frame"):
+        playing = play(player, sequence, rate_hz, loop)
+        for _ in tqdm(playing, total=total, desc="play", unit="frame"):
             frames += 1
         # reliable messages still in the queue must leave before the process does
         player.wait_until_delivered()

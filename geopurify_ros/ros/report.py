@@ -1,4 +1,4 @@
-"""What happened to the frames, and warnings that name a fault once instead of thirty times a second."""
+"""What happened to the frames, and warnings that name a fault once, not thirty times a second."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Reporter:
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def warn(self, topic: str, sentence: str, kind: str | None = None) -> None:
-        """Say `sentence` of `topic`; `kind` names the fault where the sentence has numbers in it."""
+        """Say `sentence` of `topic`; `kind` names the fault where the sentence has numbers."""
         key, now = (topic, kind or sentence), time.monotonic()
         with self._lock:
             said, unsaid = self._last.get(key, (-_REPEAT_S, 0))

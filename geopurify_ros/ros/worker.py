@@ -142,7 +142,7 @@ class MappingWorker:
                 self._guard("query", self._answer)
             if "map" in flags and self._map_is_new:
                 self._map_is_new = False
-                self._guard("map", lambda: self._listener.map_changed(self.pipeline, self.stamp_ns))
+                self._guard("map", self._publish_map)
             if build is not None:
                 self._guard("frame", lambda b=build: self._integrate(b))
 
@@ -178,6 +178,9 @@ class MappingWorker:
         self._purify_is_due = False
         for tell in done:
             tell(self.last_purify)
+
+    def _publish_map(self) -> None:
+        self._listener.map_changed(self.pipeline, self.stamp_ns)
 
     def _answer(self) -> None:
         asked = self._query

@@ -1,0 +1,156 @@
+"""One frame into voxels, against a plain reference per pixel in float64 (METHODS 1.8, B23)."""
+
+import numpy as np
+import pytest
+import torch
+
+from geopurify_ros.config import DepthConfig
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.fusion import FramePoints, feature_cell, frame_points, fuse_frame
+from geopurify_ros.errors import InputError
+
+DEVICES = ["cpu", pytest.param("cuda", marks=[
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+])]
+VOXEL_M = 0.05
+
+
+def rotation(axis, angle):
+    x, y, z = np.array(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def make_frame(height=48, width=64, translation=(0.3, -0.2, 1.1), seed=0):
+    """A bent surface with holes, seen by a tilted camera."""
+    rng = np.random.default_rng(seed)
+    v, u = np.mgrid[:height, :width]
+    depth = 1.5 + 0.4 * np.sin(u / 20) + 0.3 * np.cos(v / 15)
+    depth[rng.random((height, width)) < 0.1] = np.nan
+    pose = np.eye(4)
+    pose[:3, :3] = rotation((0.3, 1.0, -0.4), 0.9)
+    pose[:3, 3] = translation
+    intrinsics = np.array([[55.0, 0, width / 2 - 0.5], [0, 57.0, height / 2 + 1], [0, 0, 1]])
+    rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return RgbdFrame(rgb, depth.astype(np.float32), intrinsics, pose, 0)
+
+
+def exact_voxels(frame, voxel_size_m=VOXEL_M):
+    """(H, W, 3) float64 world position of each pixel in voxels."""
+    v, u = np.mgrid[: frame.depth_m.shape[0], : frame.depth_m.shape[1]]
+    k, depth = frame.intrinsics, frame.depth_m.astype(np.float64)
+    x, y = (u - k[0, 2]) / k[0, 0] * depth, (v - k[1, 2]) / k[1, 1] * depth
+    camera = np.stack((x, y, depth), axis=-1)
+    pose = frame.T_world_camera
+    return (camera @ pose[:3, :3].T + pose[:3, 3]) / voxel_size_m
+
+
+def plain_fusion(points, grid, image_size):
+    """{voxel: (mean feature, mean colour and normal, pixels)}: one pixel after the other."""
+    (height, width), (rows, columns) = image_size, grid.shape[1:]
+    sums = {}
+    for coord, attribute, pixel in zip(points.coords.tolist(), points.color_normal.double().cpu(),
+                                       points.pixel_index.tolist(), strict=True):
+        v, u = divmod(pixel, width)
+        feature = grid[:, v * rows // height, u * columns // width].double().cpu()
+        old = sums.get(tuple(coord), (0.0, 0.0, 0))
+        sums[tuple(coord)] = (old[0] + feature, old[1] + attribute, old[2] + 1)
+    return {c: (f / n, a / n, n) for c, (f, a, n) in sums.items()}
+
+
+def random_grid(rows, columns, width=24, seed=1):
+    return torch.randn((width, rows, columns), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("image_size", "grid_size"), [
+    ((48, 64), (6, 8)),
+    ((37, 53), (5, 7)),  # nothing divides
+    ((41, 29), (41, 29)),  # a feature per pixel
+    ((30, 40), (1, 1)),  # one for the whole image
+    ((12, 10), (30, 17)),  # more features than pixels
+])
+def test_fast_path_equals_gather_per_pixel(image_size, grid_size, device):
+    points = frame_points(make_frame(*image_size), DepthConfig(), VOXEL_M, torch.device(device))
+    grid = random_grid(*grid_size).to(device)
+    fused = fuse_frame(points, grid, image_size)
+    expected = plain_fusion(points, grid, image_size)
+    assert [tuple(c) for c in fused.coords.tolist()] == sorted(expected)
+    for row, coord in enumerate(sorted(expected)):
+        feature, attribute, count = expected[coord]
+        assert fused.weight[row] == count
+        # float32 sums of at most some hundred values of size 3 (features) and 255 (colours)
+        assert (fused.features[row].cpu() - feature).abs().max() < 1e-5
+        assert (fused.color[row].cpu() - attribute[:3]).abs().max() < 1e-3
+        assert (fused.normal[row].cpu() - attribute[3:]).abs().max() < 1e-5
+
+
+def test_a_voxel_is_the_mean_of_its_pixels_by_hand():
+    """2 x 2 image, 1 x 2 grid: the left column is one feature, the right one another."""
+    points = FramePoints(
+        coords=torch.tensor([[4, -1, 0], [4, -1, 0], [-2, 0, 0], [4, -1, 0]]),
+        color_normal=torch.tensor([[30.0, 0, 0, 0, 0, 1]] * 3 + [[60.0, 9, 0, 0, 1, 0]]),
+        pixel_index=torch.tensor([0, 2, 1, 3]),
+    )
+    fused = fuse_frame(points, torch.tensor([[[1.0, 10.0]], [[0.0, 5.0]]]), (2, 2))
+    assert fused.coords.tolist() == [[-2, 0, 0], [4, -1, 0]]
+    assert fused.weight.tolist() == [1, 3]
+    torch.testing.assert_close(fused.features, torch.tensor([[10.0, 5.0], [4.0, 5.0 / 3]]))
+    torch.testing.assert_close(fused.color, torch.tensor([[30.0, 0, 0], [40.0, 3, 0]]))
+    torch.testing.assert_close(fused.normal, torch.tensor([[0, 0, 1], [0, 1 / 3, 2 / 3]]))
+
+
+def test_feature_cells_cover_the_image_evenly():
+    cells = feature_cell(torch.arange(15), (3, 5), (2, 2)).view(3, 5)
+    assert cells.tolist() == [[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [2, 2, 2, 3, 3]]
+
+
+@pytest.mark.parametrize("origin_m", [
+    (0.0, 0.0, 0.0), (10_000.0, -10_000.0, 10_000.0), (-0.02, 12_345.6789, 0.0)])
+def test_voxel_coords_lose_no_precision_far_from_the_origin(origin_m):
+    """float32 steps by 1 mm at 10 km; only pixels within 1e-4 voxels of a border may differ."""
+    frame = make_frame(translation=np.array(origin_m) + (0.31, -0.22, 1.13))
+    points = frame_points(frame, DepthConfig(), VOXEL_M, torch.device("cpu"))
+    exact = exact_voxels(frame).reshape(-1, 3)[points.pixel_index.numpy()]
+    certain = (np.abs(exact - np.round(exact)) > 1e-4).all(axis=1)
+    assert certain.mean() > 0.99
+    assert np.array_equal(points.coords.numpy()[certain], np.floor(exact[certain]))
+
+
+def test_a_map_10_km_away_is_the_same_map_moved():
+    def coords(shift_m):
+        frame = make_frame(translation=(0.3125 + shift_m, -0.25, 1.125))  # exact in float32
+        return frame_points(frame, DepthConfig(), 0.0625, torch.device("cpu")).coords
+
+    assert torch.equal(coords(10_000.0) - coords(0.0), torch.tensor([[160_000, 0, 0]]).expand(
+        len(coords(0.0)), 3))
+
+
+def test_points_keep_their_pixel_colour_and_world_normal():
+    """A wall straight ahead of a camera that looks along -x of the world."""
+    pose = np.eye(4)
+    pose[:3, :3] = [[0, 0, -1], [0, 1, 0], [1, 0, 0]]
+    rgb = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    depth = np.full((8, 8), 2.01, dtype=np.float32)
+    depth[0, 0] = np.nan
+    intrinsics = np.array([[8.0, 0, 3.5], [0, 8.0, 3.5], [0, 0, 1]])
+    frame = RgbdFrame(rgb, depth, intrinsics, pose, 0)
+    points = frame_points(frame, DepthConfig(), VOXEL_M, torch.device("cpu"))
+    assert points.pixel_index.tolist() == list(range(1, 64))
+    assert points.color_normal[:, :3].tolist() == rgb.reshape(-1, 3)[1:].tolist()
+    center = points.pixel_index.tolist().index(3 * 8 + 3)
+    torch.testing.assert_close(points.color_normal[center, 3:], torch.tensor([1.0, 0.0, 0.0]))
+    assert (points.coords[:, 0] == -41).all()
+
+
+def test_blind_frames_are_refused():
+    frame = make_frame()
+    with pytest.raises(InputError, match=r"no depth between 0.2 and 1.0 m"):
+        frame_points(frame, DepthConfig(max_m=1.0), VOXEL_M, torch.device("cpu"))
+
+
+def test_poses_out_of_reach_are_refused():
+    frame = make_frame(translation=(0.0, 1e9, 0.0))
+    with pytest.raises(InputError, match="1000000000 m from the origin"):
+        frame_points(frame, DepthConfig(), VOXEL_M, torch.device("cpu"))

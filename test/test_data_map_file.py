@@ -1,0 +1,174 @@
+"""Map files: bit-equal round trip, every refusal in a sentence, never half a file."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.voxel_map import CHUNK_ROWS, VoxelMap
+from geopurify_ros.data import map_file
+from geopurify_ros.data.map_file import FORMAT_VERSION, MapHeader, load_map, save_map
+from geopurify_ros.errors import InputError
+
+
+def make_map(count=CHUNK_ROWS + 500, width=8, seed=0):
+    """A map of two chunks."""
+    generator = torch.Generator().manual_seed(seed)
+    side = torch.arange(-9, 9)
+    coords = torch.cartesian_prod(side, side, side)[:count]
+    voxel_map = VoxelMap(width, 0.05)
+    for stamp in (7_000_000_000, 9_000_000_000):
+        voxel_map.integrate(FrameVoxels(
+            coords, torch.randn((count, width), generator=generator),
+            255 * torch.rand((count, 3), generator=generator),
+            torch.randn((count, 3), generator=generator),
+            torch.rand(count, generator=generator) + 1), stamp)
+    return voxel_map
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "room.safetensors"
+    save_map(path, make_map(), "test-encoder", "odom", (0.0, -1.0, 0.0))
+    return path
+
+
+def rewrite(path, **changes):
+    """The same tensors under a changed header; None removes a field."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["geopurify_map"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header = {k: v for k, v in {**header, **changes}.items() if v is not None}
+    save_file(tensors, path, {"geopurify_map": json.dumps(header)})
+
+
+def refusal(path, **arguments):
+    with pytest.raises(InputError) as caught:
+        load_map(path, **arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK_ROWS, CHUNK_ROWS + 500])
+def test_a_loaded_map_is_bit_equal(tmp_path, count):
+    path = tmp_path / "room.safetensors"
+    original = make_map(count)
+    save_map(path, original, "test-encoder", "map")
+    loaded, header = load_map(path, "test-encoder", 0.05)
+    assert header.num_voxels == len(loaded) == count
+    for name, tensor in original.state().items():
+        assert loaded.state()[name].dtype == tensor.dtype
+        assert torch.equal(loaded.state()[name], tensor)
+    assert torch.equal(loaded.index.lookup(original.coords()), torch.arange(count))
+
+
+def test_the_header_says_what_the_map_is(saved):
+    _, header = load_map(saved)
+    assert header == MapHeader(
+        format_version=FORMAT_VERSION, encoder="test-encoder", feature_dim=8, voxel_size_m=0.05,
+        frame="odom", num_voxels=CHUNK_ROWS + 500, stamp_ns=9_000_000_000, up=(0.0, -1.0, 0.0))
+
+
+def test_a_map_of_another_encoder_is_refused(saved):
+    assert "was made with encoder test-encoder, not other-encoder" in refusal(
+        saved, encoder_id="other-encoder")
+
+
+def test_a_map_of_another_voxel_size_is_refused(saved):
+    assert "was made with voxels of 0.05 m, not 0.1 m" in refusal(saved, voxel_size_m=0.1)
+
+
+def test_a_map_of_another_version_is_refused_whatever_its_other_fields_are(saved):
+    rewrite(saved, format_version=2, new_field=1, up=None)
+    assert "has map format 2, this program reads 1" in refusal(saved)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    assert "there is no map file" in refusal(tmp_path / "nowhere.safetensors")
+    assert "there is no map file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_truncated_file_is_refused(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    assert "is damaged or no geopurify map" in refusal(saved)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "room.safetensors"
+    path.write_bytes(b"ply\nformat ascii 1.0\n" * 50)
+    assert "is damaged or no geopurify map" in refusal(path)
+    save_file({"weight": torch.zeros(3)}, path)
+    assert "is no geopurify map" in refusal(path)
+
+
+@pytest.mark.parametrize("header", ["", "[]", "3", "{}", '{"format_version": 1}'])
+def test_a_broken_header_is_refused(saved, header):
+    save_file({"weight": torch.zeros(3)}, saved, {"geopurify_map": header})
+    assert "is damaged or no geopurify map" in refusal(saved)
+
+
+@pytest.mark.parametrize("changes", [{"num_voxels": 5}, {"feature_dim": 512}])
+def test_a_header_that_contradicts_the_tensors_is_refused(saved, changes):
+    rewrite(saved, **changes)
+    assert "does not hold what its header says" in refusal(saved)
+
+
+def test_missing_or_misshapen_tensors_are_refused(saved):
+    _, header = load_map(saved)
+    metadata = {"geopurify_map": json.dumps(dataclasses.asdict(header))}
+    state = make_map().state()
+    save_file({**state, "coords": state["coords"][:-1].clone()}, saved, metadata)
+    assert "features has shape" in refusal(saved)
+    del state["features"]
+    save_file(state, saved, metadata)
+    assert "is damaged" in refusal(saved)
+
+
+@pytest.mark.parametrize("broken", ["save_file", "fsync", "replace"])
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(saved, monkeypatch, broken):
+    before = saved.read_bytes()
+
+    def full_disk(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(map_file if broken == "save_file" else map_file.os, broken, full_disk)
+    with pytest.raises(InputError, match=r"could not be written to .*No space left"):
+        save_map(saved, make_map(seed=1), "test-encoder", "map")
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_write_stopped_by_the_user_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def stopped(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(map_file.os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save_map(saved, make_map(seed=1), "test-encoder", "map")
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_map_is_as_readable_as_any_other_file(saved):
+    plain = saved.with_name("plain")
+    plain.touch()
+    assert saved.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_new_map_replaces_the_old_one(saved):
+    newer = make_map(count=3, seed=1)
+    save_map(saved, newer, "test-encoder", "map")
+    assert torch.equal(load_map(saved)[0].features(), newer.features())
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(InputError, match="could not be written"):
+        save_map(tmp_path / "nowhere" / "room.safetensors", make_map(3), "test-encoder", "map")
