@@ -180,10 +180,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _play(args: argparse.Namespace) -> dict[str, Any]:
+    _check_rate(args)
     from geopurify_ros.ros.player import play_sequence
 
     folder = args.sequence or sample_room()
-    _check_rate(args)
     result = play_sequence(
         folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait
     )
@@ -212,9 +212,9 @@ def _bench(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:
+    _check_rate(args)
     from geopurify_ros.ros.demo import run_demo
 
-    _check_rate(args)
     summary: dict[str, Any] = run_demo(
         args.sequence or sample_room(), args.out, args.rate, lambda text: _say(args, text)
     )

@@ -20,13 +20,6 @@ from geopurify_ros.data.map_file import load_map, save_map
 EVAL_SCORES = {"miou", "macc", "f_miou", "f_macc", "boundary_miou", "per_class"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOPURIFY_CACHE", str(tmp_path_factory.mktemp("texts")))
-        yield
-
-
 def run(*arguments):
     """Exit code, stdout and stderr of a command, in this process."""
     out, err = io.StringIO(), io.StringIO()
@@ -198,18 +191,10 @@ def test_wrong_options_are_refused(tmp_path, options, sentence):
     assert sentence in err
 
 
-@pytest.mark.parametrize("command", [("play",), ("demo",)])
+@pytest.mark.parametrize("command", ["play", "demo"])
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
-def test_rates_that_are_none_are_refused(command, rate, tmp_path):
-    """In processes of their own: these commands import ROS, which changes the environment."""
-    out = ("--out", str(tmp_path / "out")) if command == ("demo",) else ()
-    done = subprocess.run(
-        [sys.executable, "-m", "geopurify_ros.cli", *command, f"--rate={rate}", *out],
-        capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1
-    assert f"--rate is {float(rate)}, expected more than 0" in done.stderr
-    assert not (tmp_path / "out").exists()
+def test_rates_that_are_none_are_refused(command, rate):
+    assert f"--rate is {float(rate)}, expected more than 0" in refusal(command, f"--rate={rate}")
 
 
 def test_a_rate_that_is_no_number_is_refused():

@@ -57,7 +57,7 @@ def test_index_equals_a_dictionary_over_many_insertions():
 
 
 def test_corners_of_the_reachable_space_are_told_apart():
-    edge = MAX_VOXEL_COORD - 1
+    edge = MAX_VOXEL_COORD - 8  # whole blocks: the cell alone must not tell them apart
     corners = torch.cartesian_prod(*[torch.tensor([-edge, 0, edge])] * 3)
     index = new_index(corners.tolist())
     assert index.lookup(corners).tolist() == list(range(27))

@@ -63,7 +63,6 @@ def random_grid(rows, columns, width=24, seed=1):
     return torch.randn((width, rows, columns), generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("image_size", "grid_size"), [
     ((48, 64), (6, 8)),
     ((37, 53), (5, 7)),  # nothing divides
@@ -71,7 +70,16 @@ def random_grid(rows, columns, width=24, seed=1):
     ((30, 40), (1, 1)),  # one for the whole image
     ((12, 10), (30, 17)),  # more features than pixels
 ])
-def test_fast_path_equals_gather_per_pixel(image_size, grid_size, device):
+def test_fast_path_equals_gather_per_pixel(image_size, grid_size):
+    assert_equals_plain_fusion(image_size, grid_size, "cpu")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_fast_path_is_the_same_on_every_device(device):
+    assert_equals_plain_fusion((48, 64), (5, 7), device)
+
+
+def assert_equals_plain_fusion(image_size, grid_size, device):
     points = frame_points(make_frame(*image_size), DepthConfig(), VOXEL_M, torch.device(device))
     grid = random_grid(*grid_size).to(device)
     fused = fuse_frame(points, grid, image_size)

@@ -96,8 +96,8 @@ def test_pixels_on_both_sides_of_an_edge_are_rejected():
 @pytest.mark.parametrize(("near_m", "jump_m", "is_edge"), [
     (0.5, 0.029, False),  # below the floor of 3 cm
     (0.5, 0.031, True),
-    (4.0, 0.15, False),  # below 4 % of the nearer depth
-    (4.0, 0.17, True),
+    (4.0, 0.157, False),  # below 4 % of the nearer depth
+    (4.0, 0.163, True),  # above it, though below 4 % of the farther one
 ])
 def test_an_edge_is_a_jump_of_more_than_the_larger_limit(near_m, jump_m, is_edge):
     valid = valid_depth(columns(near_m, near_m + jump_m), DepthConfig())

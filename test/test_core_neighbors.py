@@ -64,7 +64,7 @@ CLOUDS = {
     "flat": plane((0.0, 0.0, 1.0)),
     "tilted": plane((0.4, -0.7, 1.0)),
     "corner": distinct(np.concatenate(
-        (plane((0, 0, 1)), plane((0, 0, 1))[:, [2, 0, 1]], plane((0, 0, 1))[:, [0, 2, 1]]))),
+        [plane((0, 0, 1), extent=8)[:, axes] for axes in ([0, 1, 2], [2, 0, 1], [0, 2, 1])])),
     "one": distinct([(3, 4, 5)]),
     "two": distinct([(-1, 0, 0), (0, 0, 0)]),
     "two, too far": distinct([(0, 0, 0), (MAX_RADIUS, 1, 0)]),

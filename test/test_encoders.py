@@ -20,13 +20,6 @@ from geopurify_ros.errors import CheckpointError, ConfigError
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GEOPURIFY_CACHE", str(tmp_path_factory.mktemp("texts")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def builtin():
     return load_encoder("builtin", CPU)
@@ -73,6 +66,20 @@ def test_builtin_is_finite_and_deterministic_on_any_image(builtin, picture):
     features = builtin.encode_image(picture)
     assert_unit(features)
     assert torch.equal(builtin.encode_image(picture), features)
+
+
+def test_builtin_features_are_names_weighted_by_probability(builtin):
+    """The ten likeliest class names of a cell, by hand."""
+    picture = image(480, 480, seed=2)  # 15 x 15 cells without scaling
+    with torch.inference_mode():
+        maps = builtin._classifier.extract_features((picture * 255 - 127) / 128)
+        found = builtin.encode_image(picture)
+        for row, column in ((0, 0), (7, 3), (14, 14)):
+            chances = torch.softmax(builtin._classifier._fc(maps[0, :, row, column]), dim=0)
+            expected = sum(chances[i] * builtin._class_vectors[i]
+                           for i in chances.argsort(descending=True)[:10].tolist())
+            torch.testing.assert_close(
+                found[0, :, row, column], normalize(expected, dim=0), rtol=0, atol=1e-4)
 
 
 def test_builtin_text_is_in_the_space_of_the_images(builtin):

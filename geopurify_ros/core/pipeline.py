@@ -145,6 +145,7 @@ class Pipeline:
     def reset(self) -> None:
         """Empty the map."""
         self.map = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
+        self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity = None
 
     def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:

@@ -58,6 +58,8 @@ class VoxelTruth:
     def labels(self, num_voxels: int) -> Tensor:  # (V,) int64
         """Label per voxel, 0 where no labelled pixel fell."""
         size = self._num_classes + 1
+        if not self._votes:
+            return torch.zeros(num_voxels, dtype=torch.int64)
         votes = torch.bincount(torch.cat(self._votes), minlength=num_voxels * size)
         votes = votes.reshape(num_voxels, size)[:, 1:]
         best = votes.argmax(dim=1) + 1
