@@ -116,6 +116,13 @@ def test_semantic_query_sets_adds_removes_and_clears(harness):
     ):
         send(action, prompts)
         harness.wait(lambda e=expected: active() == e, f"{expected}")
+    harness.wait(lambda: not harness.camera.results[-1].results, "the empty result")
+    cloud = harness.camera.clouds["labeled_cloud"]
+    assert cloud.width == len(harness.node.worker.pipeline.map)
+    harness.wait(
+        lambda: not read_points(harness.camera.clouds["labeled_cloud"])["label"].any(),
+        "a cloud without labels",
+    )
     send(77, ["red"])
     harness.wait_for_warning("semantic_query", "no action 77")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ _KEPT = 200
 
 
 class Stopwatch:
-    """Wall time per named stage."""
+    """Wall time per named stage; measured on one thread, read on any."""
 
     def __init__(self, device: torch.device) -> None:
         """Nothing measured yet; CUDA work is waited for before the clock is read."""
         self._device = device
         self._seconds: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -28,8 +30,11 @@ class Stopwatch:
         yield
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self._seconds.setdefault(stage, deque(maxlen=_KEPT)).append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        with self._lock:
+            self._seconds.setdefault(stage, deque(maxlen=_KEPT)).append(seconds)
 
     def median_ms(self) -> dict[str, float]:
         """Median milliseconds per stage."""
-        return {name: 1e3 * statistics.median(runs) for name, runs in self._seconds.items()}
+        with self._lock:
+            return {name: 1e3 * statistics.median(runs) for name, runs in self._seconds.items()}

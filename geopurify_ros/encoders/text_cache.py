@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -41,10 +42,14 @@ def cached_text(
 
 
 def _write(path: Path, array: Tensor) -> None:
-    try:
+    """Whole or not at all; a cache that cannot be written is only slower."""
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npy", delete=False) as file:
-            np.save(file, array.numpy())
-        os.replace(file.name, path)
-    except OSError:
-        pass  # a cache that cannot be written is only slower
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                np.save(file, array.numpy())
+                file.close()
+                temporary.replace(path)
+            finally:  # a full disk must not fill up with halves
+                temporary.unlink(missing_ok=True)

@@ -66,15 +66,14 @@ class DemoClient(Node):
         self._query = self.create_publisher(String, "query", 10)
         self._purify = self.create_client(Trigger, "mapping/purify")
         self.status: dict[str, str] = {}
-        self.first_fused_s: float | None = None
-        self._start = time.monotonic()
+        self.first_fused_s: float | None = None  # after the start of this process
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
             if status.hardware_id == f"/{NAMESPACE}/mapping":
                 self.status = {entry.key: entry.value for entry in status.values}
         if self.first_fused_s is None and int(self.status.get("frames.fused", 0)):
-            self.first_fused_s = time.monotonic() - self._start
+            self.first_fused_s = _process_age_s()
 
     def wait(self, what: str, is_done: Callable[[], bool], timeout_s: float) -> None:
         """Spin until `is_done`; GeoPurifyError with the name of what did not come."""
@@ -139,6 +138,13 @@ class DemoClient(Node):
         frames = {k: int(v) for k, v in self.status.items() if k.startswith("frames.")}
         received = frames.pop("frames.received", 0)
         return received >= num_frames and sum(frames.values()) == received
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started, imports included."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+    return uptime_s - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _points(cloud: PointCloud2) -> LabeledPoints:

@@ -26,7 +26,11 @@ class _NodeLog(logging.Handler):
 
 def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     """Run the node until it is interrupted; the exit code."""
-    rclpy.init(args=ros_arguments)
+    try:
+        rclpy.init(args=ros_arguments)
+    except Exception as error:  # rclpy's own classes for a bad argument or parameter file
+        print(f"mapping: ROS refused the arguments: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
     node = None
     try:
         node = MappingNode(defaults)
@@ -42,6 +46,10 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     except GeoPurifyError as error:
         print(f"mapping: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        if rclpy.ok():
+            raise
+        # interrupted while it was starting: what it made last has no context any more
     finally:
         if node is not None:
             _close(node)

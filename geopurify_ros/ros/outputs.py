@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point
 from rclpy.node import Node
@@ -47,6 +48,12 @@ class Outputs:
         ):
             publisher.publish(_labeled(header, centers, rgb, labels))
         self._result.publish(self.result(pipeline, asked, answer, stamp_ns))
+
+    def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Publish clouds without labels, so that nobody keeps the old ones."""
+        nothing = torch.zeros(len(pipeline.map), dtype=torch.int64, device=pipeline.device)
+        labels = VoxelLabels(nothing, nothing.to(torch.float32))
+        self.answered(pipeline, TextQuery(()), Answer(labels, labels), stamp_ns)
 
     def result(
         self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int

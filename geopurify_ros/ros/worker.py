@@ -30,6 +30,9 @@ class Listener(Protocol):
     ) -> None:
         """The active query has a new answer."""
 
+    def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """There is no active query any more."""
+
 
 @dataclass
 class _Question:
@@ -93,7 +96,7 @@ class MappingWorker:
         """Make `asked` the active query: answered now and after every purification."""
         with self._wake:
             self._query = asked
-            self._flags.add("answer")
+            self._flags.add("answer" if asked is not None else "clear")
             self._wake.notify()
 
     def ask(self, asked: TextQuery, done: Callable[[Any], None]) -> bool:
@@ -138,6 +141,8 @@ class MappingWorker:
             if "purify" in flags and (purify_done or self._purify_is_due):
                 self._guard("purify", lambda d=purify_done: self._purify(d), *purify_done)
                 flags.add("answer")
+            if "clear" in flags:
+                self._guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
             if "answer" in flags and self._query is not None:
                 self._guard("query", self._answer)
             if "map" in flags and self._map_is_new:

@@ -1,0 +1,56 @@
+"""Starting and ending the node as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+RUN = [sys.executable, "-m", "geopurify_ros.cli", "run"]
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([*RUN, *arguments], env=dict(os.environ), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.parametrize("after_s", [0.8, 2.5, 9.0], ids=["importing", "loading", "running"])
+def test_interrupt_ends_the_node_without_a_traceback(after_s):
+    node = start()
+    time.sleep(after_s)
+    node.send_signal(signal.SIGINT)
+    said, _ = node.communicate(timeout=60)
+    assert "Traceback" not in said, said
+    if after_s > 2:  # earlier, Python itself may not have come to our code yet
+        assert node.returncode == 0, said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--ros-args", "-p", "depth.min_m:=9.0"], "depth.min_m"),
+        (["--ros-args", "-p", "map.voxel_size_m:=thick"], "map.voxel_size_m"),
+        (["--ros-args", "-p", "pose.source:=magic"], "tf, pose, odom"),
+        (["--ros-args", "-p", "query.initial:=,"], "query.initial"),
+        (["--ros-args", "-p", "encoder.name:=clip"], "no encoder 'clip'"),
+        (["--ros-args", "-p", "encoder.device:=cuda:9"], "cuda:9"),
+        (["--ros-args", "--params-file", "/nowhere.yaml"], "refused"),
+        (["--set", "depth.max_m=far"], "depth.max_m"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence_and_exit_code_2(arguments, part):
+    node = start(*arguments)
+    said, _ = node.communicate(timeout=60)
+    assert node.returncode == 2, said
+    assert "Traceback" not in said
+    assert part in said
+
+
+def test_an_int_will_do_for_a_float_parameter():
+    node = start("--ros-args", "-p", "depth.max_m:=4", "-p", "encoder.name:=nothing")
+    said, _ = node.communicate(timeout=60)
+    assert "no encoder 'nothing'" in said, "4 is accepted, only the encoder is not"
