@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from geopurify_ros.cli import main, sample_room
-from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.data.map_file import load_map, save_map
 
@@ -220,7 +220,7 @@ def test_maps_without_any_height_make_pictures_too(tmp_path, extent):
     count = len(coords)
     voxel_map = VoxelMap(384, 0.05)
     voxel_map.integrate(
-        FrameVoxels(coords, torch.ones(count, 384), torch.full((count, 3), 200.0),
+        FrameVoxels(coords, FeatureBags.of(torch.ones(count, 384)), torch.full((count, 3), 200.0),
                     torch.zeros(count, 3), torch.ones(count)), 0)
     path = tmp_path / "small.safetensors"
     save_map(path, voxel_map, "builtin-conse-1", "map")

@@ -6,7 +6,13 @@ import torch
 
 from geopurify_ros.config import DepthConfig
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.fusion import FramePoints, feature_cell, frame_points, fuse_frame
+from geopurify_ros.core.fusion import (
+    FeatureBags,
+    FramePoints,
+    feature_cell,
+    frame_points,
+    fuse_frame,
+)
 from geopurify_ros.errors import InputError
 
 DEVICES = ["cpu", pytest.param("cuda", marks=[
@@ -85,11 +91,12 @@ def assert_equals_plain_fusion(image_size, grid_size, device):
     fused = fuse_frame(points, grid, image_size)
     expected = plain_fusion(points, grid, image_size)
     assert [tuple(c) for c in fused.coords.tolist()] == sorted(expected)
+    features = fused.bags.features()
     for row, coord in enumerate(sorted(expected)):
         feature, attribute, count = expected[coord]
         assert fused.weight[row] == count
         # float32 sums of at most some hundred values of size 3 (features) and 255 (colours)
-        assert (fused.features[row].cpu() - feature).abs().max() < 1e-5
+        assert (features[row].cpu() - feature).abs().max() < 1e-5
         assert (fused.color[row].cpu() - attribute[:3]).abs().max() < 1e-3
         assert (fused.normal[row].cpu() - attribute[3:]).abs().max() < 1e-5
 
@@ -104,7 +111,7 @@ def test_a_voxel_is_the_mean_of_its_pixels_by_hand():
     fused = fuse_frame(points, torch.tensor([[[1.0, 10.0]], [[0.0, 5.0]]]), (2, 2))
     assert fused.coords.tolist() == [[-2, 0, 0], [4, -1, 0]]
     assert fused.weight.tolist() == [1, 3]
-    torch.testing.assert_close(fused.features, torch.tensor([[10.0, 5.0], [4.0, 5.0 / 3]]))
+    torch.testing.assert_close(fused.bags.features(), torch.tensor([[10.0, 5.0], [4.0, 5.0 / 3]]))
     torch.testing.assert_close(fused.color, torch.tensor([[30.0, 0, 0], [40.0, 3, 0]]))
     torch.testing.assert_close(fused.normal, torch.tensor([[0, 0, 1], [0, 1 / 3, 2 / 3]]))
 
@@ -162,3 +169,24 @@ def test_poses_out_of_reach_are_refused():
     frame = make_frame(translation=(0.0, 1e9, 0.0))
     with pytest.raises(InputError, match="1000000000 m from the origin"):
         frame_points(frame, DepthConfig(), VOXEL_M, torch.device("cpu"))
+
+
+def test_bags_in_another_order_and_in_parts_are_the_same_features():
+    generator = torch.Generator().manual_seed(3)
+    size = torch.randint(1, 5, (40,), generator=generator)
+    starts = torch.nn.functional.pad(torch.cumsum(size, dim=0), (1, 0))
+    bags = FeatureBags(
+        cells=torch.randn((9, 4), generator=generator),
+        index=torch.randint(0, 9, (int(starts[-1]),), generator=generator),
+        share=torch.rand(int(starts[-1]), generator=generator),
+        starts=starts,
+    )
+    expected = torch.stack([
+        sum(bags.share[p] * bags.cells[bags.index[p]] for p in range(starts[i], starts[i + 1]))
+        for i in range(40)
+    ])
+    torch.testing.assert_close(bags.features(), expected)
+    order = torch.randperm(40, generator=generator)
+    moved = bags.reordered(order)
+    torch.testing.assert_close(moved.features(), expected[order])
+    torch.testing.assert_close(moved.features(7, 19), expected[order][7:19])

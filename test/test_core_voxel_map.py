@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import CHUNK_ROWS, VoxelMap
 from geopurify_ros.errors import InputError
 
@@ -19,7 +19,7 @@ def frame_of(coords, seed, width=16):
     normal = torch.randn((count, 3), generator=generator)
     return FrameVoxels(
         coords=torch.as_tensor(coords, dtype=torch.int64),
-        features=torch.randn((count, width), generator=generator),
+        bags=FeatureBags.of(torch.randn((count, width), generator=generator)),
         color=255 * torch.rand((count, 3), generator=generator),
         normal=torch.nn.functional.normalize(normal, dim=1) * 0.9,
         weight=torch.randint(1, 400, (count,), generator=generator).float(),
@@ -36,7 +36,7 @@ def batch_mean(frames):
     """{voxel: (mean feature, colour, normal, weight)} of all frames at once, in float64."""
     sums = {}
     for frame in frames:
-        values = torch.cat((frame.features, frame.color, frame.normal), dim=1).double()
+        values = torch.cat((frame.bags.features(), frame.color, frame.normal), dim=1).double()
         for coord, value, weight in zip(
             frame.coords.tolist(), values, frame.weight.tolist(), strict=True
         ):
@@ -62,7 +62,7 @@ def test_incremental_mean_equals_batch_mean_in_any_order(order):
     voxel_map = map_of([FRAMES[i] for i in order])
     expected = batch_mean(FRAMES)
     assert {tuple(c) for c in voxel_map.coords().tolist()} == expected.keys()
-    largest = max(float(frame.features.abs().max()) for frame in FRAMES)
+    largest = max(float(frame.bags.features().abs().max()) for frame in FRAMES)
     features, colors = voxel_map.features(), voxel_map.colors()
     for row, coord in enumerate(voxel_map.coords().tolist()):
         mean, weight = expected[tuple(coord)]
@@ -75,13 +75,13 @@ def test_incremental_mean_equals_batch_mean_in_any_order(order):
 
 def test_a_single_frame_is_stored_to_half_precision():
     voxel_map = map_of(FRAMES[:1])
-    assert torch.equal(voxel_map.features(), FRAMES[0].features.half().float())
+    assert torch.equal(voxel_map.features(), FRAMES[0].bags.features().half().float())
     torch.testing.assert_close(voxel_map.colors(), FRAMES[0].color)
 
 
 def test_the_mean_by_hand():
     def one(feature, weight):
-        return FrameVoxels(torch.tensor([[7, 0, -7]]), torch.tensor([feature]),
+        return FrameVoxels(torch.tensor([[7, 0, -7]]), FeatureBags.of(torch.tensor([feature])),
                            torch.zeros(1, 3), torch.zeros(1, 3), torch.tensor([weight]))
 
     voxel_map = map_of([one([1.0, 0.0], 3.0), one([0.0, 1.0], 1.0), one([0.0, 1.0], 4.0)], width=2)
@@ -109,13 +109,13 @@ def test_maps_of_several_chunks():
     first, second = frame_of(coords, 1), frame_of(coords[order], 2)
     voxel_map.integrate(first, 0)
     voxel_map.integrate(second, 1)
-    mean = first.features * first.weight[:, None]
-    mean[order] += second.features * second.weight[:, None]
+    mean = first.bags.features() * first.weight[:, None]
+    mean[order] += second.bags.features() * second.weight[:, None]
     weight = first.weight.clone()
     weight[order] += second.weight
     assert torch.equal(voxel_map.coords(), coords)
     assert torch.equal(voxel_map.weights(), weight)
-    largest = float(torch.maximum(first.features.abs().max(), second.features.abs().max()))
+    largest = max(float(frame.bags.features().abs().max()) for frame in (first, second))
     error = (voxel_map.features() - mean / weight[:, None]).abs().max()
     assert error <= 2 * HALF_STEP * largest
 
@@ -156,7 +156,8 @@ def test_memory_is_at_most_1200_bytes_per_voxel(tilt):
     for part in coords.split(10_000):  # frame after frame, as the map grows on a robot
         zeros = torch.zeros((len(part), 3))
         voxel_map.integrate(
-            FrameVoxels(part, torch.zeros((len(part), 512)), zeros, zeros, torch.ones(len(part))),
+            FrameVoxels(part, FeatureBags.of(torch.zeros((len(part), 512))), zeros, zeros,
+                        torch.ones(len(part))),
             0)
     assert len(voxel_map) == len(coords)
     assert voxel_map.num_bytes / len(voxel_map) <= 1200
@@ -196,7 +197,7 @@ def test_features_that_would_poison_the_map_are_refused():
     with pytest.raises(InputError, match="frame features has shape"):
         voxel_map.integrate(frame_of(box(0, 2), 0, width=8), 0)
     broken = frame_of(box(0, 2), 0)
-    broken.features[3, 3] = torch.inf
+    broken.bags.cells[3, 3] = torch.inf
     with pytest.raises(InputError, match="not finite"):
         voxel_map.integrate(broken, 0)
     assert torch.equal(voxel_map.features(), map_of(FRAMES[:1]).features())

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import CHUNK_ROWS, VoxelMap
 from geopurify_ros.data import map_file
 from geopurify_ros.data.map_file import FORMAT_VERSION, MapHeader, load_map, save_map
@@ -23,7 +23,7 @@ def make_map(count=CHUNK_ROWS + 500, width=8, seed=0):
     voxel_map = VoxelMap(width, 0.05)
     for stamp in (7_000_000_000, 9_000_000_000):
         voxel_map.integrate(FrameVoxels(
-            coords, torch.randn((count, width), generator=generator),
+            coords, FeatureBags.of(torch.randn((count, width), generator=generator)),
             255 * torch.rand((count, 3), generator=generator),
             torch.randn((count, 3), generator=generator),
             torch.rand(count, generator=generator) + 1), stamp)

@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from torch.nn.functional import normalize
 from geopurify_ros.cli import sample_room
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.encoders import load_encoder, pick_device
-from geopurify_ros.encoders.openclip import OpenClipEncoder
 from geopurify_ros.encoders.text_cache import cache_folder, cached_text
 from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
 from geopurify_ros.errors import CheckpointError, ConfigError
@@ -23,16 +21,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def builtin():
     return load_encoder("builtin", CPU)
-
-
-@pytest.fixture(scope="module")
-def clip():
-    """ViT-B-32 with random weights: everything but the meaning."""
-    ensure_torchvision()
-    open_clip = importlib.import_module("open_clip")
-    torch.manual_seed(0)
-    model = open_clip.create_model("ViT-B-32")
-    return OpenClipEncoder(model, open_clip.get_tokenizer("ViT-B-32"), "ViT-B-32:random")
 
 
 def image(height, width, seed=0):
@@ -104,90 +92,14 @@ def test_builtin_finds_the_piano_of_the_sample_room(builtin):
     assert likeness[share > 0.9].mean() > likeness[share == 0].mean() + 0.1
 
 
-@pytest.mark.parametrize(("size", "grid"), [
-    ((224, 224), (7, 7)),
-    ((480, 640), (15, 20)),
-    ((101, 77), (3, 2)),
-    ((64, 333), (2, 10)),
-    ((5, 5), (1, 1)),
-])
-def test_open_clip_features_are_unit_vectors_per_patch(clip, size, grid):
-    features = clip.encode_image(image(*size))
-    assert features.shape == (1, 512, *grid)
-    assert_unit(features)
-    assert torch.equal(clip.encode_image(image(*size)), features)
-
-
-def test_open_clip_features_are_the_values_of_the_last_block(clip):
-    """MaskCLIP: the last attention without mixing; the reference takes the tokens of open_clip."""
-    visual = clip._model.visual
-    last = visual.transformer.resblocks[-1]
-    seen = []
-    hook = last.register_forward_hook(lambda _module, inputs, _out: seen.append(inputs[0]))
-    picture = image(224, 224)
-    mean = torch.tensor(visual.image_mean).view(1, 3, 1, 1)
-    std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
-    with torch.inference_mode():
-        visual((picture - mean) / std)
-        hook.remove()
-        tokens = last.ln_1(seen[0])
-        value_rows = slice(2 * 768, 3 * 768)
-        values = (tokens @ last.attn.in_proj_weight[value_rows].T
-                  + last.attn.in_proj_bias[value_rows])
-        projected = visual.ln_post(last.attn.out_proj(values)) @ visual.proj
-    expected = normalize(projected[0, 1:], dim=1)  # (49, 512), row after row
-    found = clip.encode_image(picture)[0].flatten(1).T
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
-
-
-def test_open_clip_text_is_the_mean_over_the_templates(clip):
-    texts = ("chair", "стул", "word " * 100)
-    found = clip.encode_text(texts)
-    assert found.shape == (3, 512)
-    assert_unit(found)
-    tokens = clip._tokenizer(
-        ["a photo of a chair.", "a photo of the chair.", "a chair in a scene.",
-         "a chair in a room."])
-    with torch.inference_mode():
-        rows = normalize(clip._model.encode_text(tokens), dim=1)
-    torch.testing.assert_close(found[0], normalize(rows.mean(dim=0), dim=0), rtol=0, atol=1e-5)
-
-
-def test_open_clip_takes_its_weights_from_a_file(clip, tmp_path):
-    """Two files are two encoders, whatever they are called; the same file is the same one."""
-    path = tmp_path / "weights.pt"
-    torch.save(clip._model.state_dict(), path)
-    loaded = load_encoder(f"open_clip:ViT-B-32:{path}", CPU)
-    assert loaded.id.startswith("open_clip:ViT-B-32:weights.pt@")
-    picture = image(64, 64)
-    assert torch.equal(loaded.encode_image(picture), clip.encode_image(picture))
-
-
-def test_open_clip_models_without_a_plain_vit_are_refused():
-    model = SimpleNamespace(visual=SimpleNamespace(), eval=lambda: model)
-    with pytest.raises(ConfigError, match="RN50:x has no plain ViT image tower"):
-        OpenClipEncoder(model, None, "RN50:x")
-
-
 @pytest.mark.parametrize(("name", "kind", "sentence"), [
     ("clip", ConfigError, "there is no encoder 'clip': use builtin, or open_clip"),
     ("", ConfigError, "there is no encoder ''"),
-    ("open_clip:ViT-B-32", ConfigError, "is not of the form open_clip:<model>:<tag"),
-    ("open_clip::", ConfigError, "is not of the form"),
-    ("open_clip:ViT-Z-1:openai", ConfigError, "open_clip has no model 'ViT-Z-1'"),
-    ("open_clip:ViT-B-32:nowhere.pt", CheckpointError, "neither a file nor a tag of ViT-B-32"),
 ])
 def test_encoders_that_do_not_exist_are_named(name, kind, sentence):
     with pytest.raises(kind, match=sentence) as caught:
         load_encoder(name, CPU)
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_holds_no_weights_is_refused(tmp_path):
-    path = tmp_path / "weights.pt"
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"weights.pt' of ViT-B-32 could not be loaded"):
-        load_encoder(f"open_clip:ViT-B-32:{path}", CPU)
 
 
 def test_a_missing_wheel_is_named(monkeypatch):

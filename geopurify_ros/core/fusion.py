@@ -24,19 +24,66 @@ MAX_VOXEL_COORD = 1 << 23
 
 
 @dataclass(frozen=True)
+class FeatureBags:
+    """Mean features that are not added up yet: voxel i is the weighted sum of its bag of cells.
+
+    The map adds them up a few at a time, where they are needed: (M, D) float32 at once would be
+    20 MB of fresh memory per frame, and take as long to get as to fill.
+
+    Attributes:
+        cells: (h w, D) float32, the features of the grid.
+        index: (P,) int64, cells of bag after bag.
+        share: (P,) float32, share of the voxel's pixels in the cell; sums to 1 per bag.
+        starts: (M + 1,) int64, where each bag begins in `index`, and the end.
+    """
+
+    cells: Tensor
+    index: Tensor
+    share: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> FeatureBags:  # (M, D)
+        """Bags that hold one given feature each."""
+        rows = torch.arange(len(features) + 1, device=features.device)
+        ones = torch.ones(len(features), device=features.device)
+        return cls(features.to(torch.float32), rows[:-1], ones, rows)
+
+    def __len__(self) -> int:
+        """Number of voxels M."""
+        return len(self.starts) - 1
+
+    def reordered(self, order: Tensor) -> FeatureBags:  # (M,) int64
+        """The bags in another order."""
+        size = torch.diff(self.starts)[order]
+        starts = torch.nn.functional.pad(torch.cumsum(size, dim=0), (1, 0))
+        shift = (self.starts[:-1][order] - starts[:-1]).repeat_interleave(size)
+        pick = torch.arange(len(self.index), device=order.device) + shift
+        return FeatureBags(self.cells, self.index[pick], self.share[pick], starts)
+
+    def features(self, start: int = 0, stop: int | None = None) -> Tensor:  # (stop - start, D)
+        """Mean features of voxels start .. stop - 1, float32."""
+        stop = len(self) if stop is None else stop
+        starts = self.starts[start:stop]
+        first, last = (int(self.starts[i]) for i in (start, stop))
+        pairs = slice(first, last)
+        return bag_sum(self.cells, self.index[pairs], starts - first, self.share[pairs])
+
+
+@dataclass(frozen=True)
 class FrameVoxels:
     """What one frame says about the voxels it sees.
 
     Attributes:
         coords: (M, 3) int64, distinct, sorted lexicographically.
-        features: (M, D) float32, mean over the pixels of the voxel.
+        bags: M mean features, over the pixels of the voxel.
         color: (M, 3) float32, 0..255.
         normal: (M, 3) float32, world frame, mean of unit normals (shorter than 1).
         weight: (M,) float32, number of pixels.
     """
 
     coords: Tensor
-    features: Tensor
+    bags: FeatureBags
     color: Tensor
     normal: Tensor
     weight: Tensor
@@ -109,12 +156,12 @@ def fuse_frame(
     """Mean feature, colour, normal and pixel count of each voxel seen by a frame."""
     grid_size = (feature_grid.shape[1], feature_grid.shape[2])
     num_cells = grid_size[0] * grid_size[1]
-    cells = feature_cell(points.pixel_index, image_size, grid_size)
+    pixel_cell = feature_cell(points.pixel_index, image_size, grid_size)
     low = points.coords.amin(dim=0)
     extent = points.coords.amax(dim=0) - low + 1
     x, y, z = (points.coords - low).unbind(dim=1)
     voxel_key = (x * extent[1] + y) * extent[2] + z
-    keys, order = sort_keys(voxel_key * num_cells + cells)
+    keys, order = sort_keys(voxel_key * num_cells + pixel_cell)
 
     pair_start = run_starts(keys)
     pair_voxel_key = keys[pair_start] // num_cells
@@ -125,13 +172,16 @@ def fuse_frame(
     share = pair_count / weight.repeat_interleave(
         torch.diff(first_pair, append=first_pair.new_tensor([len(pair_start)]))
     )
-    table = feature_grid.reshape(feature_grid.shape[0], num_cells).T.to(torch.float32).contiguous()
-    features = bag_sum(table, keys[pair_start] % num_cells, first_pair, share)
+    cells = feature_grid.reshape(feature_grid.shape[0], num_cells).T.to(torch.float32)
+    end = first_pair.new_tensor([len(pair_start)])
+    bags = FeatureBags(
+        cells.contiguous(), keys[pair_start] % num_cells, share, torch.cat((first_pair, end))
+    )
     ones = torch.ones(len(order), device=order.device)
     color_normal = bag_sum(points.color_normal, order, first_pixel, ones) / weight[:, None]
     return FrameVoxels(
         coords=points.coords[order[first_pixel]],
-        features=features,
+        bags=bags,
         color=color_normal[:, :3],
         normal=color_normal[:, 3:],
         weight=weight,

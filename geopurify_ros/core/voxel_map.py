@@ -1,6 +1,6 @@
 """The map: a weighted mean feature, colour and normal per voxel, grown frame by frame.
 
-Rows live in chunks that are allocated once and never copied; features are stored in half
+Features lie in chunks that are allocated once and never copied; they are stored in half
 precision and updated in float32. The weighted mean does not depend on the order of the frames,
 up to the rounding of half precision (5e-4 relative per update; test_core_voxel_map.py).
 """
@@ -8,44 +8,17 @@ up to the rounding of half precision (5e-4 relative per update; test_core_voxel_
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geopurify_ros.core.block_index import BlockIndex
-from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.errors import InputError, expect_shape
 
 CHUNK_ROWS = 4096
 _ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
-
-
-@dataclass
-class _Chunk:
-    """CHUNK_ROWS voxels.
-
-    features (R, D) f16; attributes (R, 7) f32 = colour 0..255, normal sum, weight; coords (R, 3)
-    i32; last_seen_ns (R,) i64.
-    """
-
-    features: Tensor
-    attributes: Tensor
-    coords: Tensor
-    last_seen_ns: Tensor
-
-    @classmethod
-    def empty(cls, feature_dim: int, device: torch.device) -> _Chunk:
-        return cls(
-            torch.zeros((CHUNK_ROWS, feature_dim), dtype=torch.float16, device=device),
-            torch.zeros((CHUNK_ROWS, 7), device=device),
-            torch.zeros((CHUNK_ROWS, 3), dtype=torch.int32, device=device),
-            torch.zeros(CHUNK_ROWS, dtype=torch.int64, device=device),
-        )
-
-    def num_bytes(self) -> int:
-        tensors = (self.features, self.attributes, self.coords, self.last_seen_ns)
-        return sum(t.numel() * t.element_size() for t in tensors)
+_GROWTH = 1.2
 
 
 class VoxelMap:
@@ -59,7 +32,12 @@ class VoxelMap:
         self.voxel_size_m = voxel_size_m
         self.device = torch.device(device)
         self.index = BlockIndex(self.device)
-        self._chunks: list[_Chunk] = []
+        # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
+        # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
+        self._features: list[Tensor] = []
+        self._attributes = torch.zeros((0, 7), device=self.device)
+        self._coords = torch.zeros((0, 3), dtype=torch.int32, device=self.device)
+        self._last_seen_ns = torch.zeros(0, dtype=torch.int64, device=self.device)
 
     def __len__(self) -> int:
         """Number of voxels V."""
@@ -68,7 +46,8 @@ class VoxelMap:
     @property
     def num_bytes(self) -> int:
         """Memory of the voxels and of their index."""
-        return sum(chunk.num_bytes() for chunk in self._chunks) + self.index.num_bytes
+        tensors = (*self._features, self._attributes, self._coords, self._last_seen_ns)
+        return sum(t.numel() * t.element_size() for t in tensors) + self.index.num_bytes
 
     def integrate(self, voxels: FrameVoxels, stamp_ns: int) -> int:
         """Fold one frame into the running means; returns the number of new voxels.
@@ -76,34 +55,61 @@ class VoxelMap:
         Raises:
             InputError: the features have another width than the map's.
         """
-        expect_shape(voxels.features, (len(voxels.coords), self.feature_dim), "frame features")
+        expect_shape(voxels.bags.cells, (None, self.feature_dim), "frame features")
         # one sum is NaN or Inf if any value is, and ten times faster than looking at each
-        if not bool(torch.isfinite(voxels.features.sum())):
+        if not bool(torch.isfinite(voxels.bags.cells.sum())):
             raise InputError("the encoder returned features that are not finite")
         rows, num_new = self.index.insert(voxels.coords)
-        while len(self._chunks) * CHUNK_ROWS < len(self):
-            self._chunks.append(_Chunk.empty(self.feature_dim, self.device))
-        attributes = torch.cat((voxels.color, voxels.normal, voxels.weight[:, None]), dim=1)
+        self._reserve()
         rows, order = torch.sort(rows)
-        edges = torch.arange(0, (len(self._chunks) + 1) * CHUNK_ROWS, CHUNK_ROWS)
-        cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
-        for number, chunk in enumerate(self._chunks):
-            for start in range(cuts[number], cuts[number + 1], _ROWS_AT_ONCE):
-                part = slice(start, min(start + _ROWS_AT_ONCE, cuts[number + 1]))
-                local = rows[part] - number * CHUNK_ROWS
-                pick = order[part]
-                features = voxels.features.index_select(0, pick)
-                _update(chunk, local, features, attributes.index_select(0, pick))
-                chunk.coords[local] = voxels.coords.index_select(0, pick).to(torch.int32)
-                chunk.last_seen_ns[local] = stamp_ns
+        old = self._attributes.index_select(0, rows)
+        new = torch.cat((voxels.color, voxels.normal, voxels.weight[:, None]), dim=1)
+        new = new.index_select(0, order)
+        total = old[:, 6:] + new[:, 6:]
+        share = new[:, 6:] / total  # mean += share * (value - mean)
+        old[:, :6].lerp_(new[:, :6], share)
+        old[:, 6:] = total
+        self._attributes.index_copy_(0, rows, old)
+        self._coords[rows] = voxels.coords.index_select(0, order).to(torch.int32)
+        self._last_seen_ns[rows] = stamp_ns
+        self._update_features(rows, voxels.bags.reordered(order), share)
         return num_new
+
+    def _reserve(self) -> None:
+        """Room for every row of the index."""
+        while len(self._features) * CHUNK_ROWS < len(self):
+            shape = (CHUNK_ROWS, self.feature_dim)
+            self._features.append(torch.zeros(shape, dtype=torch.float16, device=self.device))
+        if len(self._attributes) < len(self):
+            missing = int(len(self) * _GROWTH) - len(self._attributes)
+            for name in ("_attributes", "_coords", "_last_seen_ns"):
+                held = getattr(self, name)
+                more = held.new_zeros((missing, *held.shape[1:]))
+                setattr(self, name, torch.cat((held, more)))
+
+    def _update_features(
+        self,
+        rows: Tensor,  # (M,) int64, ascending
+        bags: FeatureBags,  # M, in the order of the rows
+        share: Tensor,  # (M, 1)
+    ) -> None:
+        """Move each row's feature by its share towards the new one, chunk by chunk."""
+        edges = torch.arange(0, (len(self._features) + 1) * CHUNK_ROWS, CHUNK_ROWS)
+        cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
+        for number, chunk in enumerate(self._features):
+            for start in range(cuts[number], cuts[number + 1], _ROWS_AT_ONCE):
+                stop = min(start + _ROWS_AT_ONCE, cuts[number + 1])
+                local = rows[start:stop] - number * CHUNK_ROWS
+                mean = chunk.index_select(0, local).to(torch.float32)
+                mean.lerp_(bags.features(start, stop), share[start:stop])
+                chunk.index_copy_(0, local, mean.to(torch.float16))
 
     def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their features (R, D) float16, chunk by chunk; views, do not write."""
-        for number, chunk in enumerate(self._chunks):
+        for number, chunk in enumerate(self._features):
             start = number * CHUNK_ROWS
             stop = min(start + CHUNK_ROWS, len(self))
-            yield slice(start, stop), chunk.features[: stop - start]
+            yield slice(start, stop), chunk[: stop - start]
 
     def features(self) -> Tensor:  # (V, D) float32
         """A copy of all features in float32 (4 D bytes per voxel)."""
@@ -121,7 +127,7 @@ class VoxelMap:
 
     def coords(self) -> Tensor:  # (V, 3) int64
         """Integer coordinates; the voxel covers coords .. coords + 1 times voxel_size_m."""
-        return self._cat([chunk.coords for chunk in self._chunks], 3).to(torch.int64)
+        return self._coords[: len(self)].to(torch.int64)
 
     def centers_m(self) -> Tensor:  # (V, 3) float64
         """Centres of the voxels in the map frame."""
@@ -129,38 +135,32 @@ class VoxelMap:
 
     def colors(self) -> Tensor:  # (V, 3) float32
         """Mean colour, 0..255."""
-        return self._attributes()[:, :3]
+        return self._attributes[: len(self), :3].clone()
 
     def normals(self) -> Tensor:  # (V, 3) float32
         """Unit mean normals that look at the cameras; zero where no pixel had one."""
-        return torch.nn.functional.normalize(self._attributes()[:, 3:6], dim=1)
+        return torch.nn.functional.normalize(self._attributes[: len(self), 3:6], dim=1)
 
     def weights(self) -> Tensor:  # (V,) float32
         """Number of pixels seen."""
-        return self._attributes()[:, 6]
+        return self._attributes[: len(self), 6].clone()
 
     def last_seen_ns(self) -> Tensor:  # (V,) int64
         """Stamp of the newest frame that saw the voxel."""
-        return self._cat([chunk.last_seen_ns for chunk in self._chunks], 0)
-
-    def _attributes(self) -> Tensor:  # (V, 7)
-        return self._cat([chunk.attributes for chunk in self._chunks], 7)
-
-    def _cat(self, parts: list[Tensor], width: int) -> Tensor:
-        if not parts:
-            return torch.zeros((0, width) if width else (0,), device=self.device)
-        return torch.cat(parts)[: len(self)]
+        return self._last_seen_ns[: len(self)].clone()
 
     def state(self) -> dict[str, Tensor]:
         """The whole content as tensors, for saving; `from_state` reads it back."""
-        rows = [chunk.features for chunk in self._chunks]
-        features = torch.cat(rows)[: len(self)] if rows else torch.zeros((0, self.feature_dim))
-        return {
-            "coords": self.coords().to(torch.int32).cpu(),
-            "features": features.to(torch.float16).cpu(),
-            "attributes": self._attributes().cpu(),
-            "last_seen_ns": self.last_seen_ns().to(torch.int64).cpu(),
+        empty = torch.zeros((0, self.feature_dim), dtype=torch.float16, device=self.device)
+        features = torch.cat([empty, *(chunk for _, chunk in self.feature_chunks())])
+        tensors = {
+            "coords": self._coords[: len(self)],
+            "features": features,
+            "attributes": self._attributes[: len(self)],
+            "last_seen_ns": self._last_seen_ns[: len(self)],
         }
+        # copies, so that a writer is not disturbed by the next frame
+        return {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
 
     @classmethod
     def from_state(
@@ -178,29 +178,10 @@ class VoxelMap:
         expect_shape(state["last_seen_ns"], (len(coords),), "last_seen_ns")
         made = cls(features.shape[1], voxel_size_m, device)
         made.index.insert(coords.to(made.device, torch.int64))
-        for start in range(0, len(coords), CHUNK_ROWS):
-            chunk = _Chunk.empty(made.feature_dim, made.device)
-            stop = min(start + CHUNK_ROWS, len(coords))
-            for name in ("features", "attributes", "coords", "last_seen_ns"):
-                getattr(chunk, name)[: stop - start] = state[name][start:stop].to(made.device)
-            made._chunks.append(chunk)
+        made._reserve()
+        made._coords[: len(coords)] = coords
+        made._attributes[: len(coords)] = state["attributes"]
+        made._last_seen_ns[: len(coords)] = state["last_seen_ns"]
+        for rows, chunk in made.feature_chunks():
+            chunk.copy_(features[rows])
         return made
-
-
-def _update(
-    chunk: _Chunk,
-    rows: Tensor,  # (M,) rows of the chunk, distinct
-    features: Tensor,  # (M, D)
-    attributes: Tensor,  # (M, 7)
-) -> None:
-    """mean += share * (value - mean), share = new weight / total weight."""
-    old = chunk.attributes.index_select(0, rows)
-    weight = attributes[:, 6:]
-    total = old[:, 6:] + weight
-    share = weight / total
-    mean = chunk.features.index_select(0, rows).to(torch.float32)
-    mean.lerp_(features, share)
-    chunk.features.index_copy_(0, rows, mean.to(torch.float16))
-    old[:, :6].lerp_(attributes[:, :6], share)
-    old[:, 6:] = total
-    chunk.attributes.index_copy_(0, rows, old)

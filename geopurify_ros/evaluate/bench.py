@@ -140,7 +140,7 @@ def bench_feature_mean(repeats: int, bandwidth: float) -> dict[str, Any]:
     weight = torch.cat((weight, torch.zeros(len(voxel_map) - len(weight))))
     group = plain_groups(points)
     expected = plain_feature_mean(points, grid, size, group, len(voxels.coords))
-    equal = torch.allclose(voxels.features, expected, atol=1e-5)
+    equal = torch.allclose(voxels.bags.features(), expected, atol=1e-5)
 
     def fast() -> None:
         voxel_map.integrate(fusion.fuse_frame(points, grid, size), 0)

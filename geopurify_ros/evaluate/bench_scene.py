@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.fusion import FrameVoxels
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import VoxelMap
 
 
@@ -57,7 +57,7 @@ def filled_map(num_voxels: int, feature_dim: int, voxel_size_m: float) -> VoxelM
         made.integrate(
             FrameVoxels(
                 part,
-                torch.randn((count, feature_dim), generator=generator),
+                FeatureBags.of(torch.randn((count, feature_dim), generator=generator)),
                 torch.rand((count, 3), generator=generator) * 255,
                 torch.randn((count, 3), generator=generator),
                 torch.ones(count),

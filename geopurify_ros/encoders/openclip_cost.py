@@ -1,0 +1,82 @@
+"""What open_clip models cost on this machine: `python -m geopurify_ros.encoders.openclip_cost`.
+
+One thread, processor time, median. The weights are random: they cost what trained ones cost, and
+need no network.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip
+
+MODELS = ("ViT-B-32", "ViT-B-16", "ViT-B-16+naclip", "RN50", "MobileCLIP-S1")
+SIZES = ((240, 320), (480, 640))
+_HEADER = (
+    f"{'model':16} {'dtype':9} {'D':>5}  {'320x240':>19}  {'640x480':>19}  {'a new text':>10}"
+)
+
+
+def main(models: Iterable[str] = MODELS, repeats: int = 5) -> None:
+    """Print one row per model and number type; the type that would be picked has a star."""
+    torch.set_num_threads(1)
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of random weights
+    print(f"{_processor()}, torch {torch.__version__}, one thread, processor time, median")
+    print(_HEADER)
+    for name in models:
+        picked = random_encoder(name, None).dtype
+        for dtype in (torch.float32, torch.bfloat16):
+            star = "*" if dtype == picked else " "
+            print(star + _row(name, random_encoder(name, dtype), repeats), flush=True)
+
+
+def random_encoder(name: str, dtype: torch.dtype | None) -> OpenClipEncoder:
+    """A model with random weights; "+naclip" as in `load_open_clip`."""
+    open_clip = import_open_clip()
+    model_name = name.removesuffix("+naclip")
+    model = open_clip.create_model(model_name)
+    tokenizer = open_clip.get_tokenizer(model_name)
+    return OpenClipEncoder(model, tokenizer, f"{name}:random", name != model_name, dtype)
+
+
+def _row(name: str, encoder: OpenClipEncoder, repeats: int) -> str:
+    cells = []
+    for height, width in SIZES:
+        rgb = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
+        rows, columns = encoder.encode_image(rgb).shape[2:]
+        grid = f"{columns}x{rows}"
+        cells.append(f"{_median_ms(encoder.encode_image, rgb, repeats):7.0f} ms ({grid:>5})")
+    text = _median_ms(encoder._ensemble, "chair", repeats)
+    kind = str(encoder.dtype).removeprefix("torch.")
+    dim = encoder.feature_dim
+    return f"{name:15} {kind:9} {dim:5}  {cells[0]:>19}  {cells[1]:>19}  {text:7.0f} ms"
+
+
+def _median_ms(run: Callable[[Any], Any], argument: Any, repeats: int) -> float:
+    run(argument)
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run(argument)
+        times.append(time.process_time() - start)
+    return 1000 * statistics.median(times)
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or MODELS)

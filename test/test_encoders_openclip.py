@@ -1,0 +1,478 @@
+"""open_clip encoders with random weights: everything but the meaning, and no network."""
+
+import copy
+import importlib
+import logging
+import sys
+import time
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import safetensors.torch
+import torch
+from torch.nn.functional import normalize
+
+from geopurify_ros.encoders import (
+    load_encoder,
+    openclip,
+    openclip_cost,
+    openclip_dense,
+    openclip_precision,
+    openclip_weights,
+    text_cache,
+)
+from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip
+from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
+from geopurify_ros.errors import CheckpointError, ConfigError
+
+CPU = torch.device("cpu")
+MODELS = ("ViT-B-32", "ViT-B-16", "RN50", "MobileCLIP-S1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_and_own_cache(tmp_path_factory):
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # open_clip warns of random weights
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEOPURIFY_CACHE", str(tmp_path_factory.mktemp("texts")))
+        yield
+    logging.getLogger().setLevel(level)
+
+
+def random_model(name, **settings):
+    """Fixed random weights; a new ResNet's blocks would add nothing, so theirs are drawn too."""
+    torch.manual_seed(0)
+    model = import_open_clip().create_model(name, **settings).eval()
+    for key, parameter in model.visual.named_parameters():
+        if key.endswith("bn3.weight"):
+            torch.nn.init.uniform_(parameter)
+    return model
+
+
+class Made:
+    """A model as open_clip made it, its answer to one image, and our encoder of it."""
+
+    def __init__(self, name):
+        model = random_model(name)
+        side = model.visual.image_size
+        self.image = image(*(side if isinstance(side, tuple) else (side, side)))
+        self.state = copy.deepcopy(model.state_dict())
+        with torch.inference_mode():
+            self.expected = model.encode_image(self.image)
+        tokenizer = import_open_clip().get_tokenizer(name)
+        self.encoder = OpenClipEncoder(model, tokenizer, f"{name}:random")
+        self.visual = model.visual
+
+
+@pytest.fixture(scope="module")
+def made():
+    """One model per name, for all tests."""
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            kept[name] = Made(name)
+        return kept[name]
+
+    return get
+
+
+@pytest.fixture
+def clip(made):
+    return made("ViT-B-32").encoder
+
+
+def image(height, width, seed=0):
+    return torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(seed))
+
+
+def assert_unit(features, dim=1):
+    assert features.dtype == torch.float32
+    assert (features.norm(dim=dim) - 1).abs().max() < 1e-5  # fails on NaN too
+
+
+def ordinary_pooling(visual, normalised):
+    """Our own forward with the model's pooling put back where we leave it out."""
+    if hasattr(visual, "trunk"):
+        return openclip_dense.conv_features(visual, normalised).mean(dim=(2, 3))
+    if hasattr(visual, "attnpool"):
+        return visual.attnpool(openclip_dense.resnet_maps(visual, normalised))
+    tokens = visual.transformer.resblocks[-1](openclip_dense.vit_tokens(visual, normalised))
+    return visual.ln_post(tokens[:, 0]) @ visual.proj
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_with_the_ordinary_pooling_we_are_encode_image(made, name):
+    of = made(name)
+    found = ordinary_pooling(of.visual, of.image)
+    torch.testing.assert_close(normalize(found), normalize(of.expected), rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_position_embeddings_are_interpolated_as_open_clip_does(made):
+    """A model made for 160 x 224 px, with the weights of the one for 224 x 224."""
+    of = made("ViT-S-32")
+    wide = random_model("ViT-S-32", force_image_size=(160, 224))
+    state = dict(of.state)
+    importlib.import_module("open_clip.model").resize_pos_embed(state, wide)
+    wide.load_state_dict(state)
+    picture = image(160, 224)
+    found = ordinary_pooling(of.visual, picture)
+    torch.testing.assert_close(
+        normalize(found), normalize(wide.encode_image(picture)), rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_vit_gives_the_values_of_its_last_block(made, clip):
+    """MaskCLIP: the reference takes the tokens of open_clip itself."""
+    visual = made("ViT-B-32").visual
+    last = visual.transformer.resblocks[-1]
+    seen = []
+    hook = last.register_forward_hook(lambda _module, inputs, _out: seen.append(inputs[0]))
+    picture = image(224, 224)
+    mean = torch.tensor(visual.image_mean).view(1, 3, 1, 1)
+    std = torch.tensor(visual.image_std).view(1, 3, 1, 1)
+    visual((picture - mean) / std)
+    hook.remove()
+    rows = slice(2 * 768, 3 * 768)
+    values = (last.ln_1(seen[0]) @ last.attn.in_proj_weight[rows].T + last.attn.in_proj_bias[rows])
+    projected = visual.ln_post(last.attn.out_proj(values)) @ visual.proj
+    expected = normalize(projected[0, 1:], dim=1)  # (49, 512), row after row
+    found = clip.encode_image(picture)[0].flatten(1).T
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_resnet_gives_what_its_pooling_would_average():
+    """Without queries the pooling weighs all cells alike; without positions it sees ours."""
+    model = random_model("RN50")
+    pool = model.visual.attnpool
+    for parameter in (pool.q_proj.weight, pool.q_proj.bias, pool.positional_embedding):
+        parameter.zero_()
+    picture = image(224, 224)
+    pooled = model.encode_image(picture)
+    found = openclip_dense.resnet_features(model.visual, picture)
+    torch.testing.assert_close(found.mean(dim=(2, 3)), pooled, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_neighbour_attention_is_that_of_naclip(made):
+    """Likeness of keys plus exp(-d^2 / (2 * 5^2)) of the distance in patches, by hand."""
+    block = made("ViT-B-32").visual.transformer.resblocks[-1]
+    height, width, heads = 3, 4, block.attn.num_heads
+    tokens = torch.randn((1, 1 + height * width, 768), generator=torch.Generator().manual_seed(1))
+    found = openclip_dense.neighbour_attention(block, tokens, (height, width))
+    projected = block.ln_1(tokens)[0] @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
+    _, keys, values = (part.unflatten(1, (heads, -1)) for part in projected.chunk(3, dim=1))
+    for row, column in ((0, 0), (1, 2), (2, 3)):
+        asking = 1 + row * width + column
+        logits = (keys * keys[asking]).sum(dim=2) / (768 / heads) ** 0.5  # (13, heads)
+        for other in range(height * width):
+            squared = (other // width - row) ** 2 + (other % width - column) ** 2
+            logits[1 + other] += torch.exp(torch.tensor(-squared / 50.0))
+        mixed = (logits.softmax(dim=0)[..., None] * values).sum(dim=0).flatten()
+        torch.testing.assert_close(
+            found[0, asking - 1], block.attn.out_proj(mixed), rtol=1e-4, atol=1e-5)
+
+
+def test_naclip_is_an_option_of_the_name(made, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save(made("ViT-S-32").state, path)
+    loaded = load_encoder(f"open_clip:ViT-S-32+naclip:{path}", CPU)
+    assert loaded.id.startswith("open_clip:ViT-S-32+naclip:weights.pt@")
+    picture = image(96, 200)
+    features = loaded.encode_image(picture)
+    assert features.shape == (1, 384, 3, 6)
+    assert_unit(features)
+    assert (features - made("ViT-S-32").encoder.encode_image(picture)).abs().max() > 0.05
+
+
+@pytest.mark.parametrize(("name", "size", "grid"), [
+    ("ViT-B-32", (224, 224), (7, 7)),
+    ("ViT-B-32", (480, 640), (15, 20)),
+    ("ViT-B-32", (720, 1280), (13, 23)),  # large images are scaled down
+    ("ViT-B-32", (64, 333), (2, 10)),
+    ("ViT-B-32", (5, 5), (1, 1)),
+    ("ViT-B-16", (101, 77), (6, 5)),
+    ("RN50", (101, 77), (3, 2)),
+    ("RN50", (1, 300), (1, 9)),
+    ("MobileCLIP-S1", (240, 320), (8, 10)),
+    ("MobileCLIP-S1", (101, 77), (3, 2)),
+    ("MobileCLIP-S1", (5, 5), (1, 1)),
+])
+def test_any_image_gives_unit_vectors_per_cell(made, name, size, grid):
+    encoder = made(name).encoder
+    features = encoder.encode_image(image(*size))
+    assert features.shape == (1, encoder.feature_dim, *grid)
+    assert_unit(features)
+    assert torch.equal(encoder.encode_image(image(*size)), features)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_change_of_the_image_is_felt_where_it_is(made, name):
+    """Rows and columns are not mixed up: a square drawn top right changes the cells there most."""
+    encoder = made(name).encoder
+    plain = torch.full((1, 3, 256, 384), 0.5)
+    drawn = plain.clone()
+    drawn[:, :, :64, 320:] = image(64, 64)
+    change = (encoder.encode_image(drawn) - encoder.encode_image(plain)).norm(dim=1)[0]
+    row, column = divmod(int(change.argmax()), change.shape[1])
+    assert row < change.shape[0] / 2  # MobileCLIP's last convolutions are wide
+    assert column >= change.shape[1] * 3 / 4
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".safetensors"])
+def test_weights_come_from_a_file(made, monkeypatch, tmp_path, suffix):
+    """Two files are two encoders, whatever they are called; the same file is the same one."""
+    monkeypatch.setattr(openclip, "pick_dtype", lambda *_: torch.float32)
+    of = made("ViT-S-32")
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".safetensors":
+        safetensors.torch.save_file(of.state, path)
+    else:
+        torch.save(of.state, path)
+    loaded = load_encoder(f"open_clip:ViT-S-32:{path}", CPU)
+    assert loaded.id == f"open_clip:ViT-S-32:weights{suffix}@{openclip_weights._digest(path)}"
+    picture = image(64, 96)
+    assert torch.equal(loaded.encode_image(picture), of.encoder.encode_image(picture))
+    assert loaded.logit_scale == of.encoder.logit_scale
+
+
+def test_a_file_is_read_with_the_normalization_of_its_model(made, monkeypatch, tmp_path):
+    """MobileCLIP takes plain 0..1; a state dict does not say so, the table of tags does."""
+    monkeypatch.setattr(openclip, "pick_dtype", lambda *_: torch.float32)
+    path = tmp_path / "weights.pt"
+    torch.save(made("MobileCLIP-S1").state, path)
+    loaded = load_encoder(f"open_clip:MobileCLIP-S1:{path}", CPU)
+    assert loaded._mean.flatten().tolist() == [0, 0, 0]
+    assert loaded._std.flatten().tolist() == [1, 1, 1]
+    assert openclip_weights._normalization_of("ViT-L-14") == {}  # whose tags differ
+    mean = openclip_weights._normalization_of("RN50")["mean"]
+    assert mean == pytest.approx((0.481, 0.458, 0.408), abs=1e-3)
+
+
+def test_a_file_that_holds_no_weights_is_refused(made, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"weights.pt' of ViT-S-16 could not be loaded"):
+        load_encoder(f"open_clip:ViT-S-16:{path}", CPU)
+    torch.save(made("ViT-S-32").state, path)
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        load_encoder(f"open_clip:ViT-S-16:{path}", CPU)
+
+
+@pytest.fixture
+def hub_cache(monkeypatch, tmp_path):
+    """An empty Hugging Face cache."""
+    import_open_clip()
+    constants = importlib.import_module("huggingface_hub").constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+TAG = "open_clip:ViT-B-32:laion2b_s34b_b79k"
+
+
+def test_a_tag_in_the_cache_needs_no_network(made, hub_cache, monkeypatch):
+    monkeypatch.setattr(openclip, "pick_dtype", lambda *_: torch.float32)
+    monkeypatch.setattr(openclip_weights, "_hub_answers", lambda: pytest.fail("asked the hub"))
+    repository = hub_cache / "models--timm--resnet50_clip.openai"
+    snapshot = repository / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    of = made("RN50")
+    safetensors.torch.save_file(of.state, snapshot / "open_clip_model.safetensors")
+    loaded = load_encoder("open_clip:RN50:openai", CPU)
+    assert loaded.id == "open_clip:RN50:openai"
+    assert torch.equal(loaded.encode_image(image(64, 64)), of.encoder.encode_image(image(64, 64)))
+
+
+@pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k"])
+def test_a_tag_brings_its_activation(monkeypatch, tag):
+    """OpenAI's weights want QuickGELU, LAION's do not, whatever the model is called."""
+    import_open_clip()
+    table = importlib.import_module("open_clip.pretrained")
+    config = table.get_pretrained_cfg("ViT-B-32", tag)
+    asked = {}
+    spy = SimpleNamespace(create_model=lambda _name, **settings: asked.update(settings))
+    openclip._load(spy, "ViT-B-32", openclip_weights.Weights("file", tag, config), CPU)
+    assert asked["force_quick_gelu"] is (tag == "openai")
+
+
+def assert_one_sentence_of_help(error, cache):
+    for part in ("laion2b_s34b_b79k", str(cache), "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+                 "open_clip:ViT-B-32:<path>", "builtin"):
+        assert part in str(error)
+    assert "\n" not in str(error)
+
+
+def test_missing_weights_are_named_at_once_without_a_network(hub_cache, monkeypatch, caplog):
+    """A host that never answers costs the time of the probe, and no retries."""
+    monkeypatch.setattr(openclip_weights, "_PROBE_S", 0.2)
+    huggingface_hub = importlib.import_module("huggingface_hub")
+    silent = SimpleNamespace(head=lambda *_args, **_kwargs: time.sleep(5))
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: silent)
+    start = time.monotonic()
+    with pytest.raises(CheckpointError, match="cannot be reached") as caught:
+        load_encoder(TAG, CPU)
+    assert time.monotonic() - start < 3
+    assert_one_sentence_of_help(caught.value, hub_cache)
+    assert not caplog.records
+
+
+def test_missing_weights_are_named_when_the_hub_is_forbidden(hub_cache, monkeypatch):
+    constants = importlib.import_module("huggingface_hub").constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids") as caught:
+        load_encoder(TAG, CPU)
+    assert_one_sentence_of_help(caught.value, hub_cache)
+
+
+def test_a_download_that_fails_is_named(hub_cache, monkeypatch):
+    def full(_config):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(openclip_weights, "_hub_answers", lambda: True)
+    table = importlib.import_module("open_clip.pretrained")
+    monkeypatch.setattr(table, "download_pretrained", full)
+    with pytest.raises(CheckpointError, match=r"fetching them failed \(OSError\)") as caught:
+        load_encoder(TAG, CPU)
+    assert_one_sentence_of_help(caught.value, hub_cache)
+
+
+@pytest.mark.parametrize(("name", "kind", "sentence"), [
+    ("ViT-B-32", ConfigError, "is not of the form open_clip:<model>:<tag"),
+    (":", ConfigError, "is not of the form"),
+    ("ViT-Z-1:openai", ConfigError, "open_clip has no model 'ViT-Z-1'"),
+    ("ViT-B-16-SigLIP:webli", ConfigError, "ViT-B-16-SigLIP gives no dense features here"),
+    ("coca_ViT-B-32:laion2b_s13b_b90k", ConfigError, "coca_ViT-B-32 gives no dense features"),
+    ("RN50+naclip:openai", ConfigError, r"RN50 is no ViT: \+naclip is for ViT"),
+    ("MobileCLIP-S1+naclip:datacompdr", ConfigError, "MobileCLIP-S1 is no ViT"),
+    ("ViT-B-32:nowhere.pt", CheckpointError, "neither a file nor a tag of ViT-B-32; its tags are"),
+])
+def test_what_cannot_be_is_refused_before_anything_is_fetched(monkeypatch, name, kind, sentence):
+    monkeypatch.setattr(openclip_weights, "_hub_answers", lambda: pytest.fail("asked the hub"))
+    with pytest.raises(kind, match=sentence) as caught:
+        load_encoder(f"open_clip:{name}", CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_cannot_be_fetched_is_named():
+    """Of roberta-ViT-B-32, say."""
+    def offline(_name):
+        raise OSError("We couldn't connect to huggingface.co\nto load the files")
+
+    with pytest.raises(CheckpointError, match="the tokenizer of X is not in the Hugging"):
+        openclip._tokenizer(SimpleNamespace(get_tokenizer=offline), "X")
+
+
+def test_towers_without_dense_features_are_refused():
+    model = SimpleNamespace(visual=SimpleNamespace(), eval=lambda: model)
+    with pytest.raises(ConfigError, match="Odd:x gives no dense features here"):
+        OpenClipEncoder(model, None, "Odd:x")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(CheckpointError, match=r"missing \(open_clip\): pip install open_clip"):
+        load_encoder("open_clip:ViT-B-32:openai", CPU)
+
+
+def test_text_is_the_mean_over_the_templates(clip):
+    texts = ("chair", "стул", "word " * 100)
+    found = clip.encode_text(texts)
+    assert found.shape == (3, 512)
+    assert_unit(found)
+    tokens = clip._tokenizer(
+        ["a photo of a chair.", "a photo of the chair.", "a chair in a scene.",
+         "a chair in a room."])
+    with torch.inference_mode():
+        rows = normalize(clip._model.encode_text(tokens), dim=1)
+    torch.testing.assert_close(found[0], normalize(rows.mean(dim=0), dim=0), rtol=0, atol=1e-5)
+
+
+def test_each_text_is_computed_once_per_encoder_and_templates(clip, monkeypatch, tmp_path):
+    """A prompt added to a list costs one prompt; other templates make other vectors."""
+    monkeypatch.setenv("GEOPURIFY_CACHE", str(tmp_path))
+    calls = []
+    tower = clip._model.encode_text
+    monkeypatch.setattr(clip._model, "encode_text", lambda t: calls.append(1) or tower(t))
+    first = clip.encode_text(("chair", "table"))
+    assert torch.equal(clip.encode_text(("table", "sofa", "chair"))[[2, 0]], first)
+    assert len(calls) == 3 == len(list(text_cache.cache_folder().iterdir()))
+    monkeypatch.setattr(openclip, "TEMPLATES", ("{}",))
+    assert not torch.equal(clip.encode_text(("chair",))[0], first[0])
+
+
+@pytest.mark.parametrize("name", ["ViT-S-32", "RN50", "MobileCLIP-S1"])
+def test_bfloat16_features_are_those_of_float32(made, name):
+    picture = image(96, 128)
+    half = OpenClipEncoder(random_model(name), None, "half", dtype=torch.bfloat16)
+    found = half.encode_image(picture)
+    assert {p.dtype for p in half._model.visual.parameters()} == {torch.bfloat16}
+    assert_unit(found)
+    assert (found * made(name).encoder.encode_image(picture)).sum(dim=1).min() > 0.998
+
+
+@pytest.mark.parametrize(("float32_s", "bfloat16_s", "expected"), [
+    (1.0, 0.3, torch.bfloat16),
+    (1.0, 0.79, torch.bfloat16),
+    (1.0, 0.81, torch.float32),  # not worth the digits
+    (1.0, 8.0, torch.float32),
+])
+def test_the_number_type_follows_from_two_measurements(float32_s, bfloat16_s, expected):
+    assert openclip_precision.faster_dtype(float32_s, bfloat16_s) == expected
+
+
+def test_the_number_type_is_measured_on_a_cpu_only(made, monkeypatch):
+    tower = made("ViT-B-32").encoder._tower
+    times = {torch.float32: 1.0, torch.bfloat16: 0.5}
+    monkeypatch.setattr(openclip_precision, "trial_seconds", lambda _tower, dtype: times[dtype])
+    assert openclip_precision.pick_dtype(tower, CPU) == torch.bfloat16
+    times[torch.bfloat16] = 2.0
+    assert openclip_precision.pick_dtype(tower, CPU) == torch.float32
+    times.clear()
+    assert openclip_precision.pick_dtype(tower, torch.device("cuda")) == torch.float16
+    assert openclip_precision.pick_dtype(tower, torch.device("mps")) == torch.float32
+
+
+def test_a_trial_leaves_the_model_as_it_was(made):
+    tower = made("RN50").encoder._tower
+    assert openclip_precision.trial_seconds(tower, torch.bfloat16, repeats=1) > 0
+    assert {p.dtype for p in tower.visual.parameters()} == {torch.float32}
+
+
+def test_the_cost_table_marks_the_type_that_is_picked(monkeypatch, capsys):
+    monkeypatch.setattr(openclip, "pick_dtype", lambda *_: torch.float32)
+    monkeypatch.setattr(openclip_cost, "SIZES", ((32, 64), (64, 64)))
+    threads, level = torch.get_num_threads(), logging.getLogger().level
+    try:
+        openclip_cost.main(["ViT-S-32"], repeats=1)
+    finally:
+        torch.set_num_threads(threads)
+        logging.getLogger().setLevel(level)
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[:2] for row in rows] == [["*ViT-S-32", "float32"],
+                                                 ["ViT-S-32", "bfloat16"]]
+    assert "(  2x1)" in rows[0]
+
+
+def test_the_shim_does_nothing_where_torchvision_is_sound(monkeypatch):
+    sound = ModuleType("torchvision")
+    monkeypatch.setitem(sys.modules, "torchvision", sound)
+    monkeypatch.setattr(torch.library, "Library", lambda *_: pytest.fail("declared operators"))
+    assert ensure_torchvision() is False
+    assert sys.modules["torchvision"] is sound
+
+
+def test_a_full_disk_leaves_no_halves_in_the_text_cache(monkeypatch, tmp_path):
+    def full(_file, _array):
+        raise OSError("no space left on device")
+
+    monkeypatch.setenv("GEOPURIFY_CACHE", str(tmp_path))
+    monkeypatch.setattr(text_cache.np, "save", full)
+    expected = torch.ones(1, 3)
+    assert torch.equal(text_cache.cached_text("a", ("chair",), lambda: expected), expected)
+    assert not list(tmp_path.iterdir())
