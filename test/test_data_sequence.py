@@ -126,6 +126,9 @@ def test_labels_and_classes(tmp_path):
     assert sequence.has_labels
     assert list(sequence.class_names.items()) == [(3, "chair"), (10, "lamp")]  # by id
     assert np.unique(sequence.label(0)).tolist() == [3]
+    Image.new("RGB", (64, 48)).save(sequence.folder / "label" / "000000.png")
+    with pytest.raises(InputError, match=r"label/000000.png is no label image"):
+        sequence.label(0)
     Image.new("L", (32, 24)).save(sequence.folder / "label" / "000000.png")
     with pytest.raises(InputError, match=r"label/000000.png has size \(24, 32\)"):
         sequence.label(0)
@@ -177,3 +180,19 @@ def test_another_field_of_view_is_brought_onto_the_depth_pixels(tmp_path):
     assert inside.mean() > 0.8
     assert np.abs(rgb[..., 0] / 2 - expected_u)[inside].max() <= 0.5
     assert np.abs(rgb[..., 1] / 2 - expected_v)[inside].max() <= 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_labels_of_the_size_of_the_colour_image_are_picked_never_mixed(tmp_path, dtype):
+    """ScanNet's labels come in the size of its colour images, twice that of the depth."""
+    color_k = K * [[2], [2], [1], [1]]
+    folder = write_sequence(tmp_path / "room", color_size=(128, 96), color_k=color_k)
+    sequence = Sequence(folder)
+    large = np.full((96, 128), 3, dtype)
+    large[:, 64:] = 10
+    Image.fromarray(large).save(sequence.folder / "label" / "000000.png")
+    label = sequence.label(0)
+    assert label.shape == (48, 64)
+    assert np.unique(label).tolist() == [3, 10]
+    assert (label[:, :32] == 3).all()
+    assert (label[:, 32:] == 10).all()

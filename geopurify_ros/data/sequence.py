@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,8 @@ class Sequence:
             raise InputError(f"{depth_path} is no depth image: it has {channels} channels")
         depth_m = raw_depth.astype(np.float32) / 1000.0
         depth_m[(raw_depth == 0) | (raw_depth > _MAX_VALID_MM)] = np.nan
-        rgb = self._on_depth_pixels(_read_rgb(color_path), depth_m.shape)
+        image = _read_rgb(color_path)
+        rgb = self._on_depth_pixels(image, depth_m.shape, Image.Resampling.BOX)
         return RgbdFrame(
             rgb, depth_m, self._depth_intrinsics, self._poses[name], number * _FRAME_INTERVAL_NS
         )
@@ -86,38 +88,49 @@ class Sequence:
     def label(self, number: int) -> NDArray[np.int64]:
         """(H, W) class ids of frame `number` on its depth pixels, 0 = unlabelled.
 
+        Labels in the size of the colour image belong to its pixels.
+
         Raises:
-            InputError: the file is missing or of another size than the depth image.
+            InputError: the file is missing, no single-channel image, or of a third size.
         """
-        name, _, depth_path = self._files[number]
-        label = _read_image(self.folder / "label" / f"{name}.png").astype(np.int64)
-        size = Image.open(depth_path).size[::-1]
+        name, color_path, depth_path = self._files[number]
+        path = self.folder / "label" / f"{name}.png"
+        label = _read_image(path)
+        if label.ndim != 2:
+            raise InputError(f"{path} is no label image: it has {label.shape[2]} channels")
+        size, color_size = (Image.open(p).size[::-1] for p in (depth_path, color_path))
+        if label.shape not in (size, color_size):
+            raise InputError(
+                f"{path} has size {label.shape}, the depth image {size}, the colour {color_size}"
+            )
         if label.shape != size:
-            raise InputError(f"label/{name}.png has size {label.shape}, the depth image {size}")
-        return label
+            image = Image.fromarray(label.astype(np.int32))
+            label = self._on_depth_pixels(image, size, Image.Resampling.NEAREST)
+        return label.astype(np.int64)
 
     def _on_depth_pixels(
-        self, image: Image.Image, depth_size: tuple[int, ...]
-    ) -> NDArray[np.uint8]:
-        """The colour at each depth pixel; registered cameras differ by intrinsics only."""
+        self, image: Image.Image, depth_size: tuple[int, ...], resampling: Image.Resampling
+    ) -> NDArray[Any]:
+        """The colour camera's image at each depth pixel; the two differ by intrinsics only."""
         height, width = depth_size
         color, depth = self._color_intrinsics, self._depth_intrinsics
         scale = np.array([width / image.width, height / image.height])
         scaled = color[:2] * scale[:, None]
         if np.abs(scaled - depth[:2]).max() < 2.0:
             if image.size != (width, height):
-                image = image.resize((width, height), Image.Resampling.BOX)
+                image = image.resize((width, height), resampling)
             return np.array(image)
         # u_color = fx_color / fx_depth * (u_depth - cx_depth) + cx_color, likewise for v
         a, e = color[0, 0] / depth[0, 0], color[1, 1] / depth[1, 1]
         c, f = color[0, 2] - a * depth[0, 2], color[1, 2] - e * depth[1, 2]
         # PIL counts from pixel corners, intrinsics from pixel centres
         shift = (c + 0.5 - 0.5 * a, f + 0.5 - 0.5 * e)
-        moved = image.transform(
-            (width, height), Image.Transform.AFFINE, (a, 0, shift[0], 0, e, shift[1]),
-            Image.Resampling.BILINEAR,
+        if resampling != Image.Resampling.NEAREST:
+            resampling = Image.Resampling.BILINEAR  # a transform knows no box
+        mapping = (a, 0, shift[0], 0, e, shift[1])
+        return np.array(
+            image.transform((width, height), Image.Transform.AFFINE, mapping, resampling)
         )
-        return np.array(moved)
 
 
 def _frame_order(name: str) -> tuple[int, str]:
