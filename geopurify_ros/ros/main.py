@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from typing import NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -31,7 +33,7 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     except Exception as error:  # rclpy's own classes for a bad argument or parameter file
         print(f"mapping: ROS refused the arguments: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
-    node = None
+    node, interrupted = None, False
     try:
         node = MappingNode(defaults)
         logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
@@ -41,8 +43,10 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except KeyboardInterrupt:
+        interrupted = True
     except GeoPurifyError as error:
         print(f"mapping: {error}", file=sys.stderr)
         return 2
@@ -54,7 +58,20 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
         if node is not None:
             _close(node)
         rclpy.try_shutdown()
+    if interrupted:
+        _leave()
     return 0
+
+
+def _leave() -> NoReturn:
+    """End with exit code 0 although Python was interrupted.
+
+    Where Ctrl-C hits code that another module runs with exec(), CPython remembers an unhandled
+    interrupt and kills itself with SIGINT at the end, however well it was handled.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _close(node: MappingNode) -> None:
