@@ -48,8 +48,8 @@ $(VENV)/.stamp-build: $(VENV)/.stamp-requirements $(SOURCES)
 	@PATH=$(BIN):$$PATH $(PIP) install -q --no-build-isolation --no-deps -e . 2> >(grep -v 'is ignored' >&2)
 	@touch $@
 
-$(VENV)/.stamp-dev: requirements-dev.txt constraints.txt $(VENV)/.stamp-requirements
-	@$(PIP) install -q -r requirements-dev.txt -c constraints.txt 2> >(grep -v 'is ignored' >&2)
+$(VENV)/.stamp-dev: requirements-dev.txt requirements-train.txt constraints.txt $(VENV)/.stamp-requirements
+	@$(PIP) install -q -r requirements-dev.txt -r requirements-train.txt -c constraints.txt 2> >(grep -v 'is ignored' >&2)
 	@touch $@
 
 clean:

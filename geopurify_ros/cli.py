@@ -1,4 +1,4 @@
-"""The command line: geopurify map | query | eval | run | play | bench | demo."""
+"""The command line: geopurify map | query | eval | run | play | bench | demo | train."""
 
 from __future__ import annotations
 
@@ -92,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
     one = _command(commands, "bench", _bench, "measure the hot paths against plain code")
     one.add_argument("--quick", action="store_true", help="fewer repetitions")
+
+    from geopurify_ros.train.cli import add_arguments
+
+    add_arguments(_command(commands, "train", _train, "make training data, and train"))
 
     one = _command(commands, "demo", _demo, "node and player as two processes on the sample room")
     one.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
@@ -209,6 +213,12 @@ def _bench(args: argparse.Namespace) -> dict[str, Any]:
     result = run_bench(args.quick, packers)
     _say(args, format_bench(result))
     return result
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.train.cli import run
+
+    return run(args)
 
 
 def _demo(args: argparse.Namespace) -> dict[str, Any]:

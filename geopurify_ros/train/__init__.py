@@ -1,0 +1,1 @@
+"""Making training data and training; what only this needs is in requirements-train.txt."""

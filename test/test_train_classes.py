@@ -1,0 +1,96 @@
+"""The class table and the catalogue: pure parts of `geopurify train rooms`."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import geopurify_ros
+from geopurify_ros.errors import InputError
+from geopurify_ros.train.catalogue import (
+    FURNITURE_FOLDER,
+    is_held_out,
+    reserved_keys,
+    usable_models,
+)
+from geopurify_ros.train.classes import PLACES, class_of, room_classes, synonym_table
+
+TRAIN = Path(geopurify_ros.__file__).parent / "train"
+SHARED = Path(__file__).parents[2] / "shared/data/reserved_models.txt"
+needs_furniture = pytest.mark.skipif(
+    not FURNITURE_FOLDER.is_dir(), reason="needs the Debian package sweethome3d-furniture"
+)
+
+
+def test_there_are_at_least_sixty_classes_with_synonyms():
+    assert len(room_classes()) >= 60
+    assert all(c.synonyms for c in room_classes().values())
+    assert {c.place for c in room_classes().values()} == set(PLACES)
+
+
+def test_every_word_means_one_class():
+    words = Counter(w for c in room_classes().values() for w in (c.name, *c.synonyms))
+    assert [w for w, n in words.items() if n > 1] == []
+    assert synonym_table()["couch"] == "sofa"
+    assert all(synonym_table()[name] == name for name in room_classes())
+
+
+def test_every_keyword_belongs_to_one_class():
+    keywords = Counter(k for c in room_classes().values() for k in c.keywords)
+    assert [k for k, n in keywords.items() if n > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "label"),
+    [
+        ("S:x", "Coffee table", "coffee table"),  # the longest phrase wins over "table"
+        ("B0:x", "Winchester armchair", "armchair"),
+        ("B0:armchair", "Armchair", "office chair"),  # by its key
+        ("S:x", "Garage door", None),  # left out by "!"
+        ("S:x", "Parking slot 45°", None),
+        ("S:x", "Nothing known", None),
+        ("S:x", "Stable", None),  # whole words only
+    ],
+)
+def test_class_of_a_catalogue_name(key, name, label):
+    assert class_of(key, name) == label
+
+
+def test_reserved_list_is_part_of_the_package():
+    assert len(reserved_keys()) == 110
+    assert {k.split(":")[0] for k in reserved_keys()} == {"B0", "BY", "K", "S"}
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.is_file(), reason="needs ../shared/data/reserved_models.txt")
+def test_reserved_list_is_the_shared_one():
+    lines = [line for line in SHARED.read_text().splitlines() if not line.startswith("#")]
+    assert reserved_keys() == {":".join(line.split(":")[:2]) for line in lines}
+
+
+def test_the_split_depends_on_the_model_alone():
+    keys = [f"S:model{n}" for n in range(2000)]
+    share = sum(is_held_out(k) for k in keys) / len(keys)
+    assert 0.09 < share < 0.15
+    assert [is_held_out(k) for k in keys] == [is_held_out(k) for k in keys]
+
+
+def test_missing_furniture_says_what_to_install(tmp_path):
+    with pytest.raises(InputError, match="apt-get install sweethome3d-furniture"):
+        usable_models(tmp_path)
+
+
+@needs_furniture
+def test_no_usable_model_is_reserved():
+    keys = {m.key for m in usable_models()}
+    assert len(keys) > 400
+    assert not keys & reserved_keys()
+    assert all(m.author and m.licence.startswith("CC") for m in usable_models())
+    assert all(m.label in room_classes() for m in usable_models())
+
+
+def test_train_knows_only_the_layers_below():
+    text = "".join(p.read_text() for p in TRAIN.glob("*.py"))
+    used = set(re.findall(r"(?:from|import) geopurify_ros\.(\w+)", text))
+    assert used <= {"core", "data", "config", "errors", "train"}
