@@ -72,7 +72,10 @@ def test_only_the_ros_layer_imports_ros(layer):
     assert found == []
 
 
-@pytest.mark.parametrize("layer", ["core", "data", "encoders", "evaluate", "train", "config", "errors"])
+LOWER = ["core", "data", "encoders", "evaluate", "train", "config", "errors"]
+
+
+@pytest.mark.parametrize("layer", LOWER)
 def test_lower_layers_do_not_know_the_ones_above(layer):
     above = [f"{PACKAGE}.{name}" for name in ("ros", "cli", "commands")]
     assert [found for found in imports_of_layer(layer) if within(found[1], above)] == []
