@@ -162,9 +162,13 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
             raise InputError("--png without a name needs --out to stand beside")
         png = args.out.with_suffix(".png")
     result = query_file(args.map, args.prompts, _config(args), args.out, png)
-    found = "{prompt}: found, {num_voxels} voxels, score {score:.2f}, best at {best_position_m}"
     for one in result["prompts"]:
-        _say(args, (found if one["found"] else "{prompt}: not there").format(**one))
+        text = "{prompt}: not there"
+        if one["found"]:
+            x, y, z = one["best_position_m"]
+            text = "{prompt}: found, {num_voxels} voxels, score {score:.2f}, "
+            text += f"best at x {x:.2f} y {y:.2f} z {z:.2f} m"
+        _say(args, text.format(**one))
     return result
 
 
