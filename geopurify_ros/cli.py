@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 from geopurify_ros import __version__
 from geopurify_ros.config import Config, load_yaml, with_assignments, with_values
 from geopurify_ros.errors import GeoPurifyError, InputError
-from geopurify_ros.threads import wait_passively
+from geopurify_ros.threads import wait_briefly
 
 # Each command imports what it needs: `geopurify --help` must not wait for torch.
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 and one sentence on a user's error."""
-    wait_passively()
+    wait_briefly()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     parser = _parser()

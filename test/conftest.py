@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, see geopurify_ros/threads.py
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch, see geopurify_ros/threads.py
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)

@@ -39,15 +39,6 @@ LEAST_GAIN_OVER_BLUR = {KINECT: 0.03, SAMPLE: 0.12}
 LEAST_BAND_GAIN = {KINECT: -0.02, SAMPLE: 0.1}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Waiting OpenMP threads spin: on a machine that others use, two are slower than one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def evaluated():
     """Results by folder, one per oracle seed; each folder is mapped once per seed."""

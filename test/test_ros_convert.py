@@ -11,7 +11,14 @@ from std_msgs.msg import Header
 from geopurify_ros.core.palette import label_color
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros import clouds, convert
-from geopurify_ros.ros.point_cloud2 import create_cloud, dtype_from_fields, read_points
+from geopurify_ros.ros.point_cloud2 import (
+    create_cloud,
+    dtype_from_fields,
+    own_create_cloud,
+    own_dtype_from_fields,
+    own_read_points,
+    read_points,
+)
 
 
 def test_colour_image_round_trip():
@@ -76,9 +83,20 @@ def test_empty_cloud():
 
 
 def test_own_cloud_functions_equal_sensor_msgs_py():
-    """Where the ROS package is installed it is used; its bytes are those of ours."""
-    pytest.importorskip("sensor_msgs_py", reason="needs a ROS 2 installation with sensor_msgs_py")
-    assert create_cloud.__module__.startswith("sensor_msgs_py")
+    """Where the ROS package is installed it is used; ours give the same bytes and values."""
+    upstream = pytest.importorskip(
+        "sensor_msgs_py.point_cloud2", reason="needs a ROS 2 installation with sensor_msgs_py")
+    fields = [PointField(name="x", offset=0, datatype=PointField.FLOAT32, count=1),
+              PointField(name="label", offset=4, datatype=PointField.UINT32, count=1)]
+    points = np.array([(1.5, 3), (-2.0, 4)], dtype=own_dtype_from_fields(fields))
+    assert points.dtype == upstream.dtype_from_fields(fields)
+    ours, theirs = (f(Header(), fields, points) for f in
+                    (own_create_cloud, upstream.create_cloud))
+    assert bytes(ours.data) == bytes(theirs.data)
+    assert (ours.point_step, ours.row_step, ours.width) == (
+        theirs.point_step, theirs.row_step, theirs.width)
+    np.testing.assert_array_equal(own_read_points(theirs)["label"],
+                                  upstream.read_points(theirs)["label"])
 
 
 def test_cloud_fields_with_padding():

@@ -11,7 +11,7 @@ import geopurify_ros.cli as cli
 assert "torch" not in sys.modules, "the command line must not import torch by itself"
 assert cli.main(["eval", "/nowhere"]) == 2
 assert "torch" in sys.modules
-print(os.environ["OMP_WAIT_POLICY"])
+print(os.environ.get("OMP_WAIT_POLICY"), os.environ.get("GOMP_SPINCOUNT"))
 """
 
 
@@ -21,6 +21,7 @@ def policy(**environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_idle_threads_sleep_unless_the_user_says_otherwise():
-    assert policy() == "PASSIVE"
-    assert policy(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
+def test_idle_threads_spin_briefly_unless_the_user_says_otherwise():
+    assert policy() == "None 10000"
+    assert policy(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"
+    assert policy(GOMP_SPINCOUNT="5") == "None 5"

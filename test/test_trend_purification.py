@@ -25,15 +25,6 @@ SEEDS = range(5)
 STAGES = ("raw", "blur", "purified")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Waiting OpenMP threads spin: on a machine that others use, two are slower than one."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """One room, mapped and scored."""

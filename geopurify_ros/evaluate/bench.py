@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from geopurify_ros.core.pooling import affinity_weights, pool
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.evaluate import bench_scene
 from geopurify_ros.evaluate.bench_plain import (
+    PlainMap,
     plain_feature_mean,
     plain_groups,
     plain_neighbours,
     plain_update,
     same_distances,
+    same_map,
 )
 
 _DIM = 512
@@ -163,36 +166,31 @@ def bench_fuse(repeats: int) -> dict[str, Any]:
     """A frame from depth image to map, encoder apart; and how it grows with the map."""
     frame, grid = bench_scene.frame(480, 640), bench_scene.feature_grid(_DIM, 30, 40)
     size, depth = frame.depth_m.shape, Config().depth
+
+    def fast(voxel_map: VoxelMap) -> None:
+        points = fusion.frame_points(frame, depth, _VOXEL_M, torch.device("cpu"))
+        voxel_map.integrate(fusion.fuse_frame(points, grid, size), 0)
+
+    def plain(voxel_map: VoxelMap, plain_map: PlainMap) -> None:
+        points = fusion.frame_points(frame, depth, _VOXEL_M, torch.device("cpu"))
+        plain_map.integrate(voxel_map.index, points, grid, size)
+
     growth = {}
     for num_voxels in (25_000, 100_000):
         voxel_map = bench_scene.filled_map(num_voxels, _DIM, _VOXEL_M)
-        stored = torch.zeros((2 * num_voxels, _DIM))
-        weight = torch.zeros((2, 2 * num_voxels))
-        attributes = torch.zeros((2 * num_voxels, 6))
-
-        def fast(voxel_map: VoxelMap = voxel_map) -> None:
-            points = fusion.frame_points(frame, depth, _VOXEL_M, torch.device("cpu"))
-            voxel_map.integrate(fusion.fuse_frame(points, grid, size), 0)
-
-        def plain(
-            voxel_map: VoxelMap = voxel_map, stored: Tensor = stored, weight: Tensor = weight,
-            attributes: Tensor = attributes,
-        ) -> None:
-            points = fusion.frame_points(frame, depth, _VOXEL_M, torch.device("cpu"))
-            coords, group = torch.unique(points.coords, dim=0, return_inverse=True)
-            mean = plain_feature_mean(points, grid, size, group, len(coords))
-            count = torch.bincount(group).float()
-            color_normal = torch.zeros((len(coords), 6)).index_add_(0, group, points.color_normal)
-            rows = voxel_map.index.lookup(coords)
-            plain_update(stored, weight[0], rows, mean, count)
-            plain_update(attributes, weight[1], rows, color_normal / count[:, None], count)
-
-        fast()  # every voxel of the frame is known from here on
-        growth[num_voxels] = alternate(fast, plain, repeats)
-    exponent = growth_exponent({n: t.fast_ms for n, t in growth.items()})
+        fast(voxel_map)  # every voxel of the frame is known from here on
+        plain_map = PlainMap(len(voxel_map), _DIM)
+        growth[num_voxels] = alternate(
+            partial(fast, voxel_map), partial(plain, voxel_map, plain_map), repeats
+        )
+    small, small_plain = VoxelMap(_DIM, _VOXEL_M), PlainMap(2 * len(voxel_map), _DIM)
+    for _ in range(3):
+        fast(small)
+        plain(small, small_plain)
     return growth[100_000].case(
-        "the same geometry, torch.unique, per-pixel gather + index_add", True,
-        growth_exponent=exponent,
+        "the same geometry, torch.unique, per-pixel gather + index_add",
+        same_map(small, small_plain),
+        growth_exponent=growth_exponent({n: t.fast_ms for n, t in growth.items()}),
     )
 
 

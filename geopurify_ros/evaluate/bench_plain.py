@@ -6,8 +6,13 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core import fusion
+from geopurify_ros.core.block_index import BlockIndex
 from geopurify_ros.core.fusion import FramePoints
 from geopurify_ros.core.neighbors import MAX_RADIUS, NeighborGraph
+from geopurify_ros.core.scatter import scatter_mean
+from geopurify_ros.core.voxel_map import VoxelMap
+
+_HALF_STEP = 2**-11  # relative rounding of half precision
 
 
 def plain_groups(points: FramePoints) -> Tensor:  # (N,) int64
@@ -23,8 +28,7 @@ def plain_feature_mean(
     grid_size = (grid.shape[1], grid.shape[2])
     cells = fusion.feature_cell(points.pixel_index, (size[0], size[1]), grid_size)
     per_pixel = grid.flatten(1).T.contiguous()[cells]
-    total = torch.zeros((num_voxels, grid.shape[0])).index_add_(0, group, per_pixel)
-    return total / torch.bincount(group, minlength=num_voxels)[:, None]
+    return scatter_mean(per_pixel, group, num_voxels)
 
 
 def plain_update(
@@ -51,3 +55,37 @@ def same_distances(coords: Tensor, graph: NeighborGraph, expected: Tensor) -> bo
     found = (coords[graph.index] - coords[:, None]).square().sum(dim=2)
     within = expected <= MAX_RADIUS**2
     return bool((graph.mask == within).all() and (found[within] == expected[within]).all())
+
+
+class PlainMap:
+    """A map as one would write it first: whole float32 tensors, a row per voxel."""
+
+    def __init__(self, num_rows: int, feature_dim: int) -> None:
+        """Room for `num_rows` voxels."""
+        self.features = torch.zeros((num_rows, feature_dim))
+        self.color_normal = torch.zeros((num_rows, 6))
+        self.weight = torch.zeros((2, num_rows))  # one each, both means are updated alike
+
+    def integrate(
+        self, index: BlockIndex, points: FramePoints, grid: Tensor, size: tuple[int, ...]
+    ) -> None:
+        """Fold the pixels of a frame in; rows are those of `index`."""
+        coords, group = torch.unique(points.coords, dim=0, return_inverse=True)
+        mean = plain_feature_mean(points, grid, size, group, len(coords))
+        count = torch.bincount(group).float()
+        color_normal = scatter_mean(points.color_normal, group, len(coords))
+        rows = index.lookup(coords)
+        plain_update(self.features, self.weight[0], rows, mean, count)
+        plain_update(self.color_normal, self.weight[1], rows, color_normal, count)
+
+
+def same_map(voxel_map: VoxelMap, plain: PlainMap) -> bool:
+    """Whether both hold the same, up to the half precision of the stored features."""
+    rows = slice(0, len(voxel_map))
+    largest = float(plain.features[rows].abs().max())
+    error = float((voxel_map.features() - plain.features[rows]).abs().max())
+    return (
+        torch.equal(voxel_map.weights(), plain.weight[0, rows])
+        and torch.allclose(voxel_map.colors(), plain.color_normal[rows, :3], atol=1e-2)
+        and error <= 3 * _HALF_STEP * largest
+    )

@@ -120,13 +120,16 @@ class DemoClient(Node):
                 return False
         return True
 
-    def purify(self) -> None:
-        """Call the node's service and wait."""
+    def purify(self) -> int:
+        """Call the node's service and wait; returns how many purifications there were then."""
         self.wait("the service ~/purify", self._purify.service_is_ready, _STEP_S)
         future = self._purify.call_async(Trigger.Request())
         self.wait("the purification", future.done, _STEP_S)
         if not future.result().success:
             raise GeoPurifyError(future.result().message)
+        self.status = {}  # the next report is younger than the purification
+        self.wait("diagnostics", lambda: "purify.count" in self.status, _STEP_S)
+        return int(self.status["purify.count"])
 
     def has_whole_map(self) -> bool:
         """Whether map_cloud is as new as the last answer."""
@@ -207,12 +210,10 @@ def _converse(
             play_s = _START_S + len(sequence) / rate_hz
             client.wait("the end of the player", lambda: player.poll() is not None, play_s)
             client.wait("the last frame", lambda: client.is_drained(len(sequence)), _STEP_S)
-            client.purify()
-            purifications = client.newest["query_result"].num_purifications
+            purifications = client.purify()
             first = client.ask(FIRST_QUERY, purifications)
             every_name = client.ask(", ".join(sequence.class_names.values()), purifications)
             client.wait("the map cloud", client.has_whole_map, _STEP_S)
-            client.wait("diagnostics", lambda: "purify.entropy" in client.status, _STEP_S)
             return first, every_name
         finally:
             for process in (player, node):
