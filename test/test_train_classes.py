@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import geopurify_ros
 from geopurify_ros.errors import InputError
 from geopurify_ros.train.catalogue import (
     FURNITURE_FOLDER,
+    KEPT_OUT_CLASSES,
     is_held_out,
     reserved_keys,
     usable_models,
@@ -69,11 +71,20 @@ def test_reserved_list_is_the_shared_one():
     assert reserved_keys() == {":".join(line.split(":")[:2]) for line in lines}
 
 
+@needs_furniture
 def test_the_split_depends_on_the_model_alone():
-    keys = [f"S:model{n}" for n in range(2000)]
-    share = sum(is_held_out(k) for k in keys) / len(keys)
-    assert 0.09 < share < 0.15
-    assert [is_held_out(k) for k in keys] == [is_held_out(k) for k in keys]
+    models = [m for m in usable_models() if m.label not in KEPT_OUT_CLASSES]
+    share = sum(is_held_out(m) for m in models) / len(models)
+    assert 0.06 < share < 0.16
+    assert all(is_held_out(m) == is_held_out(replace(m, author="another")) for m in models)
+
+
+@needs_furniture
+def test_kept_out_classes_have_models_and_none_in_training():
+    labels = {m.label for m in usable_models() if not is_held_out(m)}
+    assert len(KEPT_OUT_CLASSES) >= 8
+    assert not labels & KEPT_OUT_CLASSES
+    assert {m.label for m in usable_models() if is_held_out(m)} >= KEPT_OUT_CLASSES
 
 
 def test_missing_furniture_says_what_to_install(tmp_path):

@@ -176,7 +176,7 @@ def levels(mesh: Mesh, ceiling_m: float) -> list[tuple[Floats, Floats]]:
 
 def repainted(mesh: Mesh, label: str, rng: Rng) -> Mesh:
     """The mesh in other colours: sometimes close to its own, sometimes far from them."""
-    far = label not in _NATURAL and rng.random() < 0.35
+    far = label not in _NATURAL and rng.random() < 0.2
     turn = rng.uniform(0, 1) if far else rng.normal(0, 0.02)
     gain = rng.uniform(0.6, 1.25)
     lit = label in _LAMPS and rng.random() < 0.5

@@ -103,7 +103,7 @@ def room_folder(out: Path, number: int) -> Path:
 
 def models_of(split: str) -> list[Model]:
     """The models of "train" or "held-out"; reserved ones are in neither."""
-    return [m for m in usable_models() if is_held_out(m.key) == (split == "held-out")]
+    return [m for m in usable_models() if is_held_out(m) == (split == "held-out")]
 
 
 def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
