@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define what can be trained or made for training."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     about = "furnished rooms with labels, from the models of sweethome3d-furniture"
-    one = what.add_parser("rooms", help=about, description=about)
-    one.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
-                     help="one JSON object as the last line")
+    one = _command(what, "rooms", about, _rooms)
     one.add_argument("--out", type=Path, required=True, help="folder for room_0000, room_0001, ..")
     one.add_argument("--num", type=int, default=200, help="how many rooms")
     one.add_argument("--seed", type=int, default=0, help="another seed, other rooms")
@@ -22,7 +22,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--workers", type=int, default=2, help="processes")
     one.add_argument("--size", default="320x240", help="of an image, WIDTHxHEIGHT")
     one.add_argument("--split", default="train", help="models: train, or held-out from training")
-    one.set_defaults(train_command=_rooms)
+    one.add_argument(
+        "--path-traced",
+        action="store_true",
+        help="lit by Blender's Cycles, about 10 s a view (Python 3.11, "
+        "requirements-pathtrace.txt)",
+    )
+    one = _command(what, "text", "the text tower of the built-in encoder, from MiniLM", _text)
+    _add_training(one, steps=1400)
+    one = _command(
+        what, "encoder", "the image tower of the built-in encoder, and its file", _encoder
+    )
+    _add_training(one, steps=3000)
+    one.add_argument("--text", type=Path, required=True, help="folder of `train text`")
+    one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
+    one.add_argument("--traced", type=Path, help="the same, path-traced")
+    one.add_argument(
+        "--write", type=Path, help="the encoder's file, default OUT/encoder.safetensors"
+    )
+    one = _command(what, "score", "pixel scores of an encoder on labelled rooms", _score)
+    one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
+    one.add_argument("--encoder", default="builtin", help="as everywhere, or a file of ours")
+    one.add_argument("--out", type=Path, help="write the figures there as JSON")
+
+
+def _command(
+    what: Any, name: str, about: str, command: Callable[[argparse.Namespace], dict[str, Any]]
+) -> argparse.ArgumentParser:
+    one: argparse.ArgumentParser = what.add_parser(name, help=about, description=about)
+    one.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="one JSON object as the last line",
+    )
+    one.set_defaults(train_command=command)
+    return one
+
+
+def _add_training(parser: argparse.ArgumentParser, steps: int) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="folder of the training; what it holds is continued",
+    )
+    parser.add_argument("--steps", type=int, default=steps, help="in all")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -39,8 +85,58 @@ def _rooms(args: argparse.Namespace) -> dict[str, Any]:
         width, height = (int(part) for part in args.size.split("x"))
     except ValueError as error:
         raise ConfigError(f"--size is {args.size}, expected WIDTHxHEIGHT as in 320x240") from error
-    settings = RoomSettings(args.views, width, height, args.seed, args.split)
+    settings = RoomSettings(args.views, width, height, args.seed, args.split, args.path_traced)
     result = make_rooms(args.out, args.num, settings, args.workers)
     text = "{made} rooms made, {rooms} of {views} views in {out} (keep their models.txt)"
-    print(text.format(**result), file=sys.stderr if args.json else sys.stdout)
+    _tell(args, text.format(**result))
     return result
+
+
+def _text(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.train.text import TextSettings, train_text
+
+    result = train_text(args.out, TextSettings(steps=args.steps, seed=args.seed))
+    _tell(args, f"text tower in {args.out}, {result['right']:.1%} of the known phrases right")
+    return result
+
+
+def _encoder(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.train.image import ImageSettings, train_image
+    from geopurify_ros.train.ship import load_text, write_encoder
+
+    encode = load_text(args.text)
+    settings = ImageSettings(steps=args.steps, seed=args.seed)
+    result = train_image(args.out, args.rooms, args.traced, encode, settings)
+    path = args.write or args.out / "encoder.safetensors"
+    result["id"] = write_encoder(path, args.text, args.out)
+    _tell(args, f"encoder {result['id']} written to {path}")
+    return result
+
+
+def _score(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.encoders import load_encoder, pick_device
+    from geopurify_ros.errors import InputError
+    from geopurify_ros.evaluate.pixels import score_pixels
+    from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
+    from geopurify_ros.train.classes import room_classes
+
+    folders = sorted(args.rooms.glob("room_*"))
+    if not folders:
+        raise InputError(f"no rooms in {args.rooms}: make some with `geopurify train rooms`")
+    encoder = load_encoder(args.encoder, pick_device("auto"))
+    result = score_pixels(encoder, folders, tuple(room_classes()), KEPT_OUT_CLASSES)
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    _tell(
+        args,
+        f"mIoU {result['miou']:.3f}, mAcc {result['macc']:.3f} in {len(folders)} rooms; "
+        f"accuracy of classes never trained on {result['kept_out_mean']:.3f} "
+        f"(mean of {len(result['kept_out'])}; {result['kept_out_pixels']:.3f} of their pixels)",
+    )
+    for truth, taken, share in result["confusions"][:8]:
+        _tell(args, f"  {share:.0%} of {truth} is taken for {taken}")
+    return result
+
+
+def _tell(args: argparse.Namespace, text: str) -> None:
+    print(text, file=sys.stderr if args.json else sys.stdout)

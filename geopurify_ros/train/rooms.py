@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from geopurify_ros.train.camera import develop, measure_depth, random_intrinsics
 from geopurify_ros.train.catalogue import Model, is_held_out, usable_models
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.furnish import build_room
+from geopurify_ros.train.pathtrace import PathTracer
 from geopurify_ros.train.render import Camera, render
 from geopurify_ros.train.scene import Scene
 
@@ -42,6 +44,7 @@ class RoomSettings:
         height_px: of an image.
         seed: of all rooms.
         split: "train" or "held-out": which models furnish the rooms.
+        path_traced: lit by Cycles, about ten seconds a view.
     """
 
     num_views: int = 20
@@ -49,6 +52,7 @@ class RoomSettings:
     height_px: int = 240
     seed: int = 0
     split: str = "train"
+    path_traced: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -83,6 +87,8 @@ def make_rooms(
     if num_rooms < 1 or num_workers < 1:
         raise ConfigError(f"num is {num_rooms} and workers {num_workers}, expected 1 or more")
     _check_ready()
+    if settings.path_traced:
+        num_workers = 1  # Cycles uses every core by itself
     out.mkdir(parents=True, exist_ok=True)
     _check_same_settings(out, settings)
     missing = [n for n in range(num_rooms) if not room_folder(out, n).exists()]
@@ -121,12 +127,17 @@ def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
         four = np.eye(4)
         four[:3, :3] = intrinsics
         np.savetxt(folder / "intrinsic" / f"{name}.txt", four, fmt="%.6f")
+    tracer = None
+    if settings.path_traced:
+        tracer = PathTracer(scene, room.lights, room.ambient, threads=os.cpu_count() or 1)
     class_id = {name: k + 1 for k, name in enumerate(room_classes())}
     labels = np.array([0] + [class_id[item.label] for item in room.items])
     for k in range(settings.num_views):
         pose = random_pose(room, scene, intrinsics, size_px, rng)
         camera = Camera(intrinsics, pose, settings.height_px, settings.width_px)
         view = render(scene, camera, room.lights, room.ambient, rng)
+        if tracer is not None:
+            view = replace(view, light=tracer.render(camera))
         name = f"{k:06d}"
         (folder / "color" / f"{name}.jpg").write_bytes(develop(view, rng))
         _write_png(folder / "depth" / f"{name}.png", measure_depth(view.depth_m, rng))

@@ -1,0 +1,186 @@
+"""The built-in image encoder: EfficientNet-Lite2 with a light decoder of stride 8.
+
+Two sources of meaning are added: a decoder trained on pixels of rooms, and the words of the 1000
+ImageNet classes that the trunk was made for, averaged by probability (ConSE, Norouzi et al. 2014),
+so that things never shown in a room are known as well. Batch norms of the trunk are folded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize, pad
+
+NUM_IMAGENET = 1000
+STRIDE = 32  # images are scaled to whole multiples
+MEAN, STD = 127 / 255, 128 / 255  # of the trunk's own training
+_HEAD = 1280
+_TEMPERATURE = 1.5  # cells are less certain than the photos that the classifier was made for
+
+
+class _Stage(NamedTuple):
+    """Blocks of equal width (EfficientNet, Tan and Le 2019, table 1, in the Lite2 size)."""
+
+    num_blocks: int
+    kernel: int
+    stride: int
+    expand: int
+    width: int
+    shifted: bool = False  # padded to the right and below only
+
+
+STAGES = (
+    _Stage(1, 3, 1, 1, 16), _Stage(3, 3, 2, 6, 24, shifted=True), _Stage(3, 5, 2, 6, 48),
+    _Stage(4, 3, 2, 6, 88), _Stage(4, 5, 1, 6, 120), _Stage(5, 5, 2, 6, 208),
+    _Stage(1, 3, 1, 6, 352),
+)  # fmt: skip
+_TAPS = (2, 4, 6)  # the stages that `early` and `late` hand to the decoder
+
+
+class _Shift(nn.Module):
+    """A pixel to the right and below: TensorFlow's padding where the trunk saw even sizes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return pad(x, (0, 1, 0, 1))
+
+
+def _spatial(
+    width_in: int, width: int, kernel: int, stride: int, groups: int, shifted: bool
+) -> list[nn.Module]:
+    conv = nn.Conv2d(width_in, width, kernel, stride, 0 if shifted else kernel // 2, groups=groups)
+    return [_Shift(), conv] if shifted else [conv]
+
+
+class Block(nn.Module):
+    """Widen, convolve each channel, narrow; added to the input where the shape allows."""
+
+    def __init__(self, width_in: int, stage: _Stage, first: bool) -> None:
+        """Random weights; the first block of a stage has its stride."""
+        super().__init__()
+        wide = width_in * stage.expand
+        stride = stage.stride if first else 1
+        layers: list[nn.Module] = []
+        if stage.expand > 1:
+            layers += [nn.Conv2d(width_in, wide, 1), nn.ReLU6(inplace=True)]
+        layers += _spatial(wide, wide, stage.kernel, stride, wide, stage.shifted and first)
+        layers += [nn.ReLU6(inplace=True), nn.Conv2d(wide, stage.width, 1)]
+        self.layers = nn.Sequential(*layers)
+        self.residual = stride == 1 and width_in == stage.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
+        y = self.layers(x)
+        return x + y if self.residual else y  # type: ignore[no-any-return]
+
+
+class Trunk(nn.Module):
+    """EfficientNet-Lite2 without norms, and its classifier used cell by cell."""
+
+    def __init__(self) -> None:
+        """Random weights."""
+        super().__init__()
+        self.stem = nn.Sequential(*_spatial(3, 32, 3, 2, 1, shifted=True), nn.ReLU6(inplace=True))
+        stages = []
+        width = 32
+        for stage in STAGES:
+            blocks = []
+            for k in range(stage.num_blocks):
+                blocks.append(Block(width, stage, first=k == 0))
+                width = stage.width
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Conv2d(width, _HEAD, 1)
+        self.classifier = nn.Conv2d(_HEAD, NUM_IMAGENET, 1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of strides 8, 16 and 32 of an image (B, 3, H, W), normalised by MEAN and STD."""
+        near, middle = self.early(x)
+        return [near, *self.late(middle)]
+
+    def early(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges, textures, parts: (B, 48, H / 8, W / 8) and (B, 88, H / 16, W / 16)."""
+        for layer in (self.stem, *self.stages[:3]):
+            x = layer(x)
+        return x, self.stages[3](x)
+
+    def late(self, middle: Tensor) -> list[Tensor]:
+        """Things: (B, 120, H / 16, W / 16) and (B, 352, H / 32, W / 32), from the second above."""
+        part = self.stages[4](middle)
+        return [part, self.stages[6](self.stages[5](part))]
+
+    def classify(self, deepest: Tensor) -> Tensor:
+        """(B, 1000, h, w) logits of the ImageNet classes in every cell of stride 32."""
+        logits: Tensor = self.classifier(torch.clamp(self.head(deepest), 0, 6))
+        return logits
+
+
+def _smooth(width: int, kernel: int = 5) -> nn.Sequential:
+    """A cheap look around: each channel on its own, then all channels of a pixel."""
+    return nn.Sequential(
+        nn.Conv2d(width, width, kernel, 1, kernel // 2, groups=width, bias=False),
+        nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+        nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+    )  # fmt: skip
+
+
+class Decoder(nn.Module):
+    """Feature pyramid (Lin et al. 2017) from strides 32, 16, 8 down to a map of stride 8."""
+
+    def __init__(self, feature_dim: int, width: int = 160) -> None:
+        """Random weights."""
+        super().__init__()
+        sizes = [STAGES[tap].width for tap in _TAPS]
+        self.lateral = nn.ModuleList(nn.Conv2d(size, width, 1) for size in sizes)
+        self.whole = nn.Conv2d(sizes[-1], width, 1)
+        self.smooth = nn.ModuleList([_smooth(width), _smooth(width), _smooth(width)])
+        self.again = _smooth(width)
+        self.features = nn.Conv2d(width, feature_dim, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """(B, D, H / 8, W / 8)."""
+        around = self.whole(maps[-1].mean(dim=(2, 3), keepdim=True))
+        x = self.smooth[2](self.lateral[2](maps[2]) + around)
+        for level in (1, 0):
+            own = self.lateral[level](maps[level])
+            up = interpolate(x, size=own.shape[-2:], mode="bilinear", align_corners=False)
+            x = self.smooth[level](own + up)
+        result: Tensor = self.features(self.again(x) + x)
+        return result
+
+
+class ImageTower(nn.Module):
+    """Images to unit vectors in the space of the text tower."""
+
+    class_vectors: Tensor
+    usual: Tensor
+    knowledge_weight: Tensor
+
+    def __init__(self, feature_dim: int) -> None:
+        """Random weights."""
+        super().__init__()
+        self.trunk = Trunk()
+        self.decoder = Decoder(feature_dim)
+        # (1000, D) vectors of the ImageNet names, (D,) their mean over rooms, () the weight
+        self.register_buffer("class_vectors", torch.zeros(NUM_IMAGENET, feature_dim))
+        self.register_buffer("usual", torch.zeros(feature_dim))
+        self.register_buffer("knowledge_weight", torch.tensor(1.0))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..1, H and W multiples of 32 -> (B, D, H / 8, W / 8), unit norm."""
+        maps = self.trunk((image - MEAN) / STD)
+        return self.combine(self.decoder(maps), self.trunk.classify(maps[-1]))
+
+    def knowledge(self, logits: Tensor) -> Tensor:
+        """(B, D, h, w): mean ImageNet word of every cell, less what is usual in rooms."""
+        share = torch.softmax(logits.float() / _TEMPERATURE, dim=1)
+        mean = torch.einsum("bchw,cd->bdhw", share, self.class_vectors.float())
+        return mean - self.usual.float()[:, None, None]
+
+    def combine(self, features: Tensor, logits: Tensor) -> Tensor:
+        """(B, D, H / 8, W / 8), unit norm."""
+        words = self.knowledge(logits)
+        words = interpolate(words, size=features.shape[-2:], mode="bilinear", align_corners=False)
+        learnt = normalize(features.float(), dim=1)
+        return normalize(learnt + self.knowledge_weight * words, dim=1)

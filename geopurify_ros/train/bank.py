@@ -1,0 +1,107 @@
+"""What the frozen half of the trunk makes of every view, computed once and kept on disk.
+
+Training then costs only the deeper half and the decoder: five times as many images an hour.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from geopurify_ros.encoders.image_tower import MEAN, STAGES, STD, Trunk
+from geopurify_ros.train.views import Views, cut, recolored
+
+SIZE_PX = (256, 352)
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Arrays on disk, N sections of views.
+
+    Attributes:
+        near: (N, 48, h / 8, w / 8) float16, `Trunk.early`'s first.
+        middle: (N, 88, h / 16, w / 16) float16, its second.
+        deep: (N, 352, h / 32, w / 32) float16, the last map of the pretrained trunk.
+        label: (N, h / 8, w / 8) uint8.
+    """
+
+    near: NDArray[np.float16]
+    middle: NDArray[np.float16]
+    deep: NDArray[np.float16]
+    label: NDArray[np.uint8]
+
+    def pick(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The four parts of some rows, float32 and int64."""
+        maps = [
+            torch.from_numpy(part[rows]).float() for part in (self.near, self.middle, self.deep)
+        ]
+        return maps[0], maps[1], maps[2], torch.from_numpy(self.label[rows].astype(np.int64))
+
+
+def make_bank(
+    folder: Path, load: Callable[[], Views], trunk: Trunk, variants: int, seed: int, source: str
+) -> Bank:
+    """Encode `variants` random sections of every view; what the folder holds is used again.
+
+    Args:
+        folder: for the arrays.
+        load: gives the views; not called where the folder is complete.
+        trunk: pretrained, not changed.
+        variants: sections per view, each recoloured in its own way.
+        seed: of the sections.
+        source: names the views; a folder made from others is made anew.
+    """
+    note = json.dumps({"source": source, "variants": variants, "seed": seed})
+    done = folder / "bank.json"
+    if not done.exists() or done.read_text() != note:
+        done.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        _fill(folder, load(), trunk, variants, seed)
+        done.write_text(note)
+    return Bank(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES))
+
+
+_NAMES = ("near", "middle", "deep", "label")
+
+
+def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) -> None:
+    count = len(views.color) * variants
+    arrays = _empty(folder, count)
+    for at in tqdm(range(0, count, _BATCH), unit="batch", desc=folder.name):
+        rows = np.arange(at, min(at + _BATCH, count))
+        rng = np.random.default_rng([seed, at])
+        images, label = cut(views, rows // variants, SIZE_PX, rng)
+        with torch.inference_mode():
+            near, middle = trunk.early((recolored(images, rng) - MEAN) / STD)
+            deep = trunk.late(middle)[-1]
+        for name, values in zip(_NAMES, (near, middle, deep, label), strict=True):
+            arrays[name][rows] = values.numpy()
+    for array in arrays.values():
+        array.flush()
+
+
+def _empty(folder: Path, count: int) -> dict[str, Any]:
+    height, width = SIZE_PX
+    shapes: dict[str, tuple[int, ...]] = {
+        "near": (STAGES[2].width, height // 8, width // 8),
+        "middle": (STAGES[3].width, height // 16, width // 16),
+        "deep": (STAGES[6].width, height // 32, width // 32),
+        "label": (height // 8, width // 8),
+    }
+    return {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", np.uint8 if name == "label" else np.float16,
+            (count, *shape),
+        )
+        for name, shape in shapes.items()
+    }  # fmt: skip

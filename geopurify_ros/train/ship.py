@@ -1,0 +1,85 @@
+"""From two finished trainings to the file of the built-in encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.encoders.builtin_file import write_builtin
+from geopurify_ros.encoders.image_tower import ImageTower
+from geopurify_ros.encoders.int8 import packed, unpacked
+from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
+from geopurify_ros.encoders.wordpiece import WordPiece
+from geopurify_ros.errors import InputError
+from geopurify_ros.train.image import TextEncoder
+
+_BATCH = 256
+
+
+def load_text(folder: Path) -> TextEncoder:
+    """The text tower of `geopurify train text`, with the weights that will be shipped.
+
+    Returns:
+        Texts -> (L, D) unit vectors.
+    """
+    tower, splitter = read_text(folder)
+
+    @torch.inference_mode()
+    def encode(texts: list[str]) -> Tensor:
+        parts = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
+        return torch.cat([tower(*tokenize(splitter, part)) for part in parts])
+
+    return encode
+
+
+def read_text(folder: Path) -> tuple[TextTower, WordPiece]:
+    """The tower, its weights rounded to 8 bits as on disk, and its splitter.
+
+    Raises:
+        InputError: the folder holds no such training.
+    """
+    state = _state(folder, "text")["model"]
+    splitter = WordPiece(tuple((folder / "vocabulary.txt").read_text().splitlines()))
+    rank, feature_dim = state["pieces.weight"].shape[1], state["project.weight"].shape[0]
+    tower = TextTower(TextShape(len(splitter.vocabulary), rank=rank, feature_dim=feature_dim))
+    tower.load_state_dict(unpacked(packed(state)))
+    return tower.eval(), splitter
+
+
+def write_encoder(path: Path, text: Path, image: Path) -> str:
+    """Put both towers into one file.
+
+    Args:
+        path: of the file.
+        text: folder of `train text`.
+        image: folder of `train encoder`.
+
+    Returns:
+        The encoder's id.
+    """
+    tower, splitter = read_text(text)
+    state = _state(image, "encoder")["model"]
+    part = {k.removeprefix("tower."): v for k, v in state.items() if k.startswith("tower.")}
+    pictures = ImageTower(tower.project.out_features)
+    pictures.load_state_dict(part)
+    about: dict[str, Any] = {
+        name: {k: v for k, v in json.loads((folder / "metrics.json").read_text()).items()
+               if k != "curve"}
+        for name, folder in (("text", text), ("image", image))
+    }  # fmt: skip
+    scale = float(state["log_scale"].exp())
+    return write_builtin(path, pictures, tower, splitter, scale, about)
+
+
+def _state(folder: Path, what: str) -> dict[str, Any]:
+    path = folder / "state.pt"
+    if not path.exists():
+        raise InputError(
+            f"{folder} holds no training: run `geopurify train {what} --out {folder}`"
+        )
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
