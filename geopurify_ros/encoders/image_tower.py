@@ -7,6 +7,7 @@ so that things never shown in a room are known as well. Batch norms of the trunk
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -97,18 +98,18 @@ class Trunk(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps of strides 8, 16 and 32 of an image (B, 3, H, W), normalised by MEAN and STD."""
         near, middle = self.early(x)
-        return [near, *self.late(middle)]
+        return [near, middle, self.late(middle)]
 
     def early(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Edges, textures, parts: (B, 48, H / 8, W / 8) and (B, 88, H / 16, W / 16)."""
+        """Edges, textures, parts: (B, 48, H / 8, W / 8) and (B, 120, H / 16, W / 16)."""
         for layer in (self.stem, *self.stages[:3]):
             x = layer(x)
-        return x, self.stages[3](x)
+        return x, self.stages[4](self.stages[3](x))
 
-    def late(self, middle: Tensor) -> list[Tensor]:
-        """Things: (B, 120, H / 16, W / 16) and (B, 352, H / 32, W / 32), from the second above."""
-        part = self.stages[4](middle)
-        return [part, self.stages[6](self.stages[5](part))]
+    def late(self, middle: Tensor) -> Tensor:
+        """Things: (B, 352, H / 32, W / 32), from the second of the above."""
+        result: Tensor = self.stages[6](self.stages[5](middle))
+        return result
 
     def classify(self, deepest: Tensor) -> Tensor:
         """(B, 1000, h, w) logits of the ImageNet classes in every cell of stride 32."""
@@ -128,7 +129,7 @@ def _smooth(width: int, kernel: int = 5) -> nn.Sequential:
 class Decoder(nn.Module):
     """Feature pyramid (Lin et al. 2017) from strides 32, 16, 8 down to a map of stride 8."""
 
-    def __init__(self, feature_dim: int, width: int = 160) -> None:
+    def __init__(self, feature_dim: int, width: int = 128) -> None:
         """Random weights."""
         super().__init__()
         sizes = [STAGES[tap].width for tap in _TAPS]
@@ -140,13 +141,18 @@ class Decoder(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """(B, D, H / 8, W / 8)."""
+        result: Tensor = self.features(self.seen(maps))
+        return result
+
+    def seen(self, maps: list[Tensor]) -> Tensor:
+        """(B, width, H / 8, W / 8): all that the last step needs, pixel by pixel."""
         around = self.whole(maps[-1].mean(dim=(2, 3), keepdim=True))
         x = self.smooth[2](self.lateral[2](maps[2]) + around)
         for level in (1, 0):
             own = self.lateral[level](maps[level])
             up = interpolate(x, size=own.shape[-2:], mode="bilinear", align_corners=False)
             x = self.smooth[level](own + up)
-        result: Tensor = self.features(self.again(x) + x)
+        result: Tensor = self.again(x) + x
         return result
 
 
@@ -170,17 +176,20 @@ class ImageTower(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1, H and W multiples of 32 -> (B, D, H / 8, W / 8), unit norm."""
         maps = self.trunk((image - MEAN) / STD)
-        return self.combine(self.decoder(maps), self.trunk.classify(maps[-1]))
+        words = self.knowledge(self.trunk.classify(maps[-1]), maps[0].shape[-2:])
+        return self.combine(self.decoder(maps), words)
 
-    def knowledge(self, logits: Tensor) -> Tensor:
-        """(B, D, h, w): mean ImageNet word of every cell, less what is usual in rooms."""
+    def words(self, logits: Tensor) -> Tensor:
+        """(B, D, h, w): mean ImageNet word of every cell, by probability."""
         share = torch.softmax(logits.float() / _TEMPERATURE, dim=1)
-        mean = torch.einsum("bchw,cd->bdhw", share, self.class_vectors.float())
-        return mean - self.usual.float()[:, None, None]
+        return torch.einsum("bchw,cd->bdhw", share, self.class_vectors.float())
 
-    def combine(self, features: Tensor, logits: Tensor) -> Tensor:
-        """(B, D, H / 8, W / 8), unit norm."""
-        words = self.knowledge(logits)
-        words = interpolate(words, size=features.shape[-2:], mode="bilinear", align_corners=False)
+    def knowledge(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """(B, D, *size): `words` less what is usual in rooms, scaled up."""
+        known = self.words(logits) - self.usual.float()[:, None, None]
+        return interpolate(known, size=tuple(size), mode="bilinear", align_corners=False)
+
+    def combine(self, features: Tensor, words: Tensor) -> Tensor:
+        """(N, D) or (N, D, ..) unit vectors of the decoder's features and of `knowledge`."""
         learnt = normalize(features.float(), dim=1)
         return normalize(learnt + self.knowledge_weight * words, dim=1)

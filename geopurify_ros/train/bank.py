@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geopurify_ros.encoders.image_tower import MEAN, STAGES, STD, Trunk
-from geopurify_ros.train.views import Views, cut, recolored
+from geopurify_ros.train.room_images import Views, cut, recolored
 
 SIZE_PX = (256, 352)
 _BATCH = 8
@@ -30,7 +30,7 @@ class Bank:
 
     Attributes:
         near: (N, 48, h / 8, w / 8) float16, `Trunk.early`'s first.
-        middle: (N, 88, h / 16, w / 16) float16, its second.
+        middle: (N, 120, h / 16, w / 16) float16, its second.
         deep: (N, 352, h / 32, w / 32) float16, the last map of the pretrained trunk.
         label: (N, h / 8, w / 8) uint8.
     """
@@ -83,7 +83,7 @@ def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) ->
         images, label = cut(views, rows // variants, SIZE_PX, rng)
         with torch.inference_mode():
             near, middle = trunk.early((recolored(images, rng) - MEAN) / STD)
-            deep = trunk.late(middle)[-1]
+            deep = trunk.late(middle)
         for name, values in zip(_NAMES, (near, middle, deep, label), strict=True):
             arrays[name][rows] = values.numpy()
     for array in arrays.values():
@@ -94,7 +94,7 @@ def _empty(folder: Path, count: int) -> dict[str, Any]:
     height, width = SIZE_PX
     shapes: dict[str, tuple[int, ...]] = {
         "near": (STAGES[2].width, height // 8, width // 8),
-        "middle": (STAGES[3].width, height // 16, width // 16),
+        "middle": (STAGES[4].width, height // 16, width // 16),
         "deep": (STAGES[6].width, height // 32, width // 32),
         "label": (height // 8, width // 8),
     }

@@ -23,16 +23,17 @@ from geopurify_ros.train.bank import Bank, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.loop import check_steps, run, warm_cosine
+from geopurify_ros.train.room_images import load_views
 from geopurify_ros.train.trunk import imagenet_names, pretrained_trunk
-from geopurify_ros.train.views import load_views
 
 _WARM_STEPS = 100
 _FRAMES = ("{}", "{}", "a {}", "the {}", "a photo of a {}", "{} in a room")
 _LEFT_OUT_NAMES = 0.3  # share of the wrong names that a step does without
 _LARGEST_SCALE = 40.0
-_KEEP = 1.0  # weight of the loss that keeps the ImageNet classes
+_KEEP_ONE_OF = 4  # images that the loss which keeps the ImageNet classes looks at
 _ROWS_FOR_USUAL = 200
 _FEW_VIEWS = 400
+_CELLS = 4096  # of a batch that the loss looks at
 _LEAST_SHARE = 2e-4  # of a class, below it the weight grows no more
 
 TextEncoder = Callable[[list[str]], Tensor]
@@ -47,17 +48,19 @@ class ImageSettings:
         batch: images a step.
         variants: sections of every view, see train.bank.
         learning_rate: of the decoder, the highest.
-        trunk_rate: of the deeper half of the trunk, as a share of that.
+        trunk_rate: of the last two stages of the trunk, as a share of that.
+        keep: weight of the loss that keeps the ImageNet classes.
         traced_share: of the images that come from the path-traced rooms, if there are any.
         knowledge_weight: of the ConSE words in a feature.
         seed: of all randomness.
     """
 
-    steps: int = 3000
-    batch: int = 24
+    steps: int = 2000
+    batch: int = 12
     variants: int = 3
     learning_rate: float = 2e-3
-    trunk_rate: float = 0.1
+    trunk_rate: float = 0.05
+    keep: float = 4.0
     traced_share: float = 0.2
     knowledge_weight: float = 1.0
     seed: int = 0
@@ -102,7 +105,7 @@ def train_image(
         rng = np.random.default_rng([settings.seed, number])
         losses = model.losses(_batch(banks, settings, rng), frozen, names.sample(rng), weight, rng)
         optimizer.zero_grad()
-        (losses["pixels"] + _KEEP * losses["keep"]).backward()  # type: ignore[no-untyped-call]
+        (losses["pixels"] + settings.keep * losses["keep"]).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         return {name: value.item() for name, value in losses.items()}
@@ -166,24 +169,38 @@ class _Learner(nn.Module):
     ) -> dict[str, Tensor]:
         """Means over a batch: "pixels", "keep", and "right", the share of right pixels."""
         near, middle, deep, labels = batch
+        trunk, few = self.tower.trunk, max(1, len(near) // _KEEP_ONE_OF)
+        maps = [near, middle, trunk.late(middle)]
+        seen = self.tower.decoder.seen(maps)
         with torch.no_grad():
-            target = frozen.classify(deep)
-        maps = [near, *self.tower.trunk.late(middle)]
-        logits = self.tower.trunk.classify(maps[-1])
-        output = self.tower.combine(self.tower.decoder(maps), logits.detach())
-        rows = self.row_of[labels]
-        known = rows >= 0
-        pixels = output.permute(0, 2, 3, 1)[known]
+            target = frozen.classify(deep[:few])
+            words = self.tower.knowledge(trunk.classify(maps[-1]), seen.shape[-2:])
+        logits = trunk.classify(maps[-1][:few])
+        rows = self.row_of[labels].flatten()
+        picks = _balanced(rows, weight, rng)
+        features = self.tower.decoder.features(_cells(seen)[picks][..., None, None])[..., 0, 0]
+        pixels = self.tower.combine(features, _cells(words)[picks])
+        wanted = rows[picks]
         scores = self.log_scale.exp().clamp(max=_LARGEST_SCALE) * pixels @ names.T
-        scores = scores.masked_fill(_left_out(rows[known], len(names), rng), -1e4)
-        loss = cross_entropy(scores, rows[known], reduction="none")
-        share = weight[rows[known]]
+        scores = scores.masked_fill(_left_out(wanted, len(names), rng), -1e4)
         return {
-            "pixels": (loss * share).sum() / share.sum(),
+            "pixels": cross_entropy(scores, wanted),
             "keep": kl_div(log_softmax(logits, 1), softmax(target, 1),
                            reduction="none").sum(dim=1).mean(),
-            "right": (scores.argmax(dim=1) == rows[known]).float().mean(),
+            "right": (scores.argmax(dim=1) == wanted).float().mean(),
         }  # fmt: skip
+
+
+def _cells(maps: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B * h * w, C)."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _balanced(rows: Tensor, weight: Tensor, rng: np.random.Generator) -> Tensor:
+    """(K,) random cells of a known class, the rare classes more often."""
+    chance = torch.where(rows >= 0, weight[rows.clamp(min=0)], 0).double().cumsum(0)
+    draws = torch.from_numpy(rng.random(_CELLS)) * chance[-1]
+    return torch.searchsorted(chance, draws, right=True).clamp(max=len(rows) - 1)
 
 
 def _left_out(present: Tensor, count: int, rng: np.random.Generator) -> Tensor:
@@ -195,7 +212,7 @@ def _left_out(present: Tensor, count: int, rng: np.random.Generator) -> Tensor:
 
 def _groups(model: _Learner, settings: ImageSettings) -> list[dict[str, Any]]:
     trunk = model.tower.trunk
-    for part in (trunk.stem, *trunk.stages[:4]):
+    for part in (trunk.stem, *trunk.stages[:5]):
         part.requires_grad_(False)  # edges, textures and parts are the same everywhere
     slow = [p for p in trunk.parameters() if p.requires_grad]
     fast = [*model.tower.decoder.parameters(), model.log_scale]
@@ -237,5 +254,5 @@ def _prepare(
     tower.class_vectors.copy_(encode(imagenet_names()))
     rows = np.linspace(0, len(bank.label) - 1, _ROWS_FOR_USUAL).astype(np.int64)
     with torch.no_grad():
-        words = tower.knowledge(frozen.classify(bank.pick(rows)[2]))
+        words = tower.words(frozen.classify(bank.pick(rows)[2]))
     tower.usual.copy_(words.mean(dim=(0, 2, 3)))

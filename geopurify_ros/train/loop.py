@@ -92,7 +92,8 @@ def _continued(
     try:
         state = torch.load(path, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path} cannot be read ({error}): remove it to start anew") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}): remove it to start anew") from error
     if state["settings"] != json.dumps(settings, sort_keys=True):
         raise InputError(f"{out} holds a training of other settings: choose another folder")
     model.load_state_dict(state["model"])

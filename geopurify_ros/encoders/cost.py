@@ -1,7 +1,7 @@
-"""What open_clip models cost on this machine: `python -m geopurify_ros.encoders.openclip_cost`.
+"""What encoders cost on this machine: `python -m geopurify_ros.encoders.cost`.
 
-One thread, processor time, median. The weights are random: they cost what trained ones cost, and
-need no network.
+One thread, processor time, median. The weights of open_clip models are random: they cost what
+trained ones cost, and need no network.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip
 
-MODELS = ("ViT-B-32", "ViT-B-16", "ViT-B-16+naclip", "RN50", "MobileCLIP-S1")
+MODELS = ("builtin", "ViT-B-32", "ViT-B-16", "ViT-B-16+naclip", "RN50", "MobileCLIP-S1")
 SIZES = ((240, 320), (480, 640))
 _HEADER = (
     f"{'model':16} {'dtype':9} {'D':>5}  {'320x240':>19}  {'640x480':>19}  {'a new text':>10}"
@@ -32,10 +33,10 @@ def main(models: Iterable[str] = MODELS, repeats: int = 5) -> None:
     print(f"{_processor()}, torch {torch.__version__}, one thread, processor time, median")
     print(_HEADER)
     for name in models:
-        picked = random_encoder(name, None).dtype
+        picked = _encoder(name, None).dtype
         for dtype in (torch.float32, torch.bfloat16):
             star = "*" if dtype == picked else " "
-            print(star + _row(name, random_encoder(name, dtype), repeats), flush=True)
+            print(star + _row(name, _encoder(name, dtype), repeats), flush=True)
 
 
 def random_encoder(name: str, dtype: torch.dtype | None) -> OpenClipEncoder:
@@ -47,14 +48,21 @@ def random_encoder(name: str, dtype: torch.dtype | None) -> OpenClipEncoder:
     return OpenClipEncoder(model, tokenizer, f"{name}:random", name != model_name, dtype)
 
 
-def _row(name: str, encoder: OpenClipEncoder, repeats: int) -> str:
+def _encoder(name: str, dtype: torch.dtype | None) -> BuiltinEncoder | OpenClipEncoder:
+    if name == "builtin":
+        return BuiltinEncoder(torch.device("cpu"), dtype=dtype)
+    return random_encoder(name, dtype)
+
+
+def _row(name: str, encoder: BuiltinEncoder | OpenClipEncoder, repeats: int) -> str:
     cells = []
     for height, width in SIZES:
         rgb = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
         rows, columns = encoder.encode_image(rgb).shape[2:]
         grid = f"{columns}x{rows}"
         cells.append(f"{_median_ms(encoder.encode_image, rgb, repeats):7.0f} ms ({grid:>5})")
-    text = _median_ms(encoder._ensemble, "chair", repeats)
+    words = encoder._ensemble if isinstance(encoder, OpenClipEncoder) else encoder.embed
+    text = _median_ms(words, "a red chair", repeats)
     kind = str(encoder.dtype).removeprefix("torch.")
     dim = encoder.feature_dim
     return f"{name:15} {kind:9} {dim:5}  {cells[0]:>19}  {cells[1]:>19}  {text:7.0f} ms"

