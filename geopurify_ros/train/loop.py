@@ -38,7 +38,7 @@ def run(
         optimizer: its state is kept.
         step: does step number k, returns figures; their means are kept.
         num_steps: in all.
-        settings: what must not differ when going on; written to metrics.json.
+        settings: what must not differ when going on, but for "steps"; written to metrics.json.
         every: steps between two notes and saves.
 
     Returns:
@@ -94,11 +94,16 @@ def _continued(
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read ({reason}): remove it to start anew") from error
-    if state["settings"] != json.dumps(settings, sort_keys=True):
+    if state["settings"] != _fixed(settings):
         raise InputError(f"{out} holds a training of other settings: choose another folder")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), list(json.loads(state["curve"]))
+
+
+def _fixed(settings: dict[str, Any]) -> str:
+    """All settings but the number of steps: a training may be ended sooner, or go on longer."""
+    return json.dumps({k: v for k, v in settings.items() if k != "steps"}, sort_keys=True)
 
 
 def _save(
@@ -111,7 +116,7 @@ def _save(
 ) -> None:
     state = {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
-        "settings": json.dumps(settings, sort_keys=True), "curve": json.dumps(curve),
+        "settings": _fixed(settings), "curve": json.dumps(curve),
     }  # fmt: skip
     fresh = out / "state.tmp"
     torch.save(state, fresh)
