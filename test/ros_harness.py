@@ -18,6 +18,7 @@ from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -30,6 +31,7 @@ from geopurify_ros.ros.convert import image_from_array, stamp_msg
 from geopurify_ros.ros.node import MappingNode
 
 NAMESPACE = "geopurify"
+SUCCESS = TransitionCallbackReturn.SUCCESS
 CAMERA = "camera_color_optical_frame"
 SIZE = (48, 64)
 START_NS = 1_000_000_000_000
@@ -63,8 +65,8 @@ class Harness:
             with_values(Config(), parameters), encoder or ColorEncoder(),
             namespace=NAMESPACE, context=self.node_context,
         )
-        self.node.configure()
-        self.node.activate()
+        assert self.node.trigger_configure() == SUCCESS, self.node.problem
+        assert self.node.trigger_activate() == SUCCESS, self.node.problem
         self.camera = Camera(self.camera_context)
         self._threads = [
             self._spin(node, context)
@@ -88,7 +90,8 @@ class Harness:
     def _is_connected(self) -> bool:
         """Both ends know each other and the node's QoS has followed the camera's."""
         camera = self.camera
-        topics = [camera.resolve_topic_name(t) for t in ("rgb/image", "depth/image")]
+        topics = [camera.resolve_topic_name(t) for t in
+                  ("rgb/image", "depth/image", "rgb/camera_info")]
         readers = [camera.get_subscriptions_info_by_topic(t) for t in topics]
         reliable = all(
             len(infos) == 1 and infos[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
@@ -107,6 +110,16 @@ class Harness:
                     f"{what} did not happen; counts {self.counts()}, said {self.camera.said}"
                 )
             time.sleep(0.02)
+
+    def wait_for_reader(self, publisher) -> None:
+        """The node hears this reliable publisher and has settled its own QoS."""
+        def is_reliable() -> bool:
+            readers = self.camera.get_subscriptions_info_by_topic(publisher.topic_name)
+            return publisher.get_subscription_count() == 1 and any(
+                r.qos_profile.reliability == ReliabilityPolicy.RELIABLE for r in readers
+            )
+
+        self.wait(is_reliable, f"a reader of {publisher.topic_name}")
 
     def counts(self) -> dict[str, int]:
         return self.node.counts.snapshot()
@@ -152,7 +165,7 @@ class Harness:
         assert torch.isfinite(voxels.centers_m()).all()
 
     def close(self) -> None:
-        self.node.deactivate()
+        self.node.close()
         for executor, thread in self._threads:
             executor.shutdown()
             thread.join(timeout=5)

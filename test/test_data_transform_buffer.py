@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geopurify_ros.data.messages import matrix_from_pose
+from geopurify_ros.data.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError, TransformError
-from geopurify_ros.ros.convert import matrix_from_pose, quaternion_from_matrix, stamp_msg
-from geopurify_ros.ros.transform_buffer import TransformBuffer
+from geopurify_ros.ros.convert import quaternion_from_matrix, stamp_msg
 
 SECOND = 1_000_000_000
 # child, parent, axis, turns per second, velocity: every link turns steadily and moves straight

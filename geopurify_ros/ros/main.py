@@ -12,7 +12,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from geopurify_ros.config import Config
 from geopurify_ros.errors import GeoPurifyError
-from geopurify_ros.ros.node import MappingNode, check_parameters
+from geopurify_ros.ros.node import MappingNode
 
 
 class _NodeLog(logging.Handler):
@@ -37,9 +37,8 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     try:
         node = MappingNode(defaults)
         logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
-        check_parameters(node.config)
-        node.configure()
-        node.activate()
+        if node.config.lifecycle.autostart:
+            _start(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         executor.spin()
@@ -63,6 +62,13 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     return 0
 
 
+def _start(node: MappingNode) -> None:
+    for transition in (node.trigger_configure, node.trigger_activate):
+        transition()
+        if node.problem is not None:
+            raise node.problem
+
+
 def _leave() -> NoReturn:
     """End with exit code 0 although Python was interrupted.
 
@@ -76,8 +82,7 @@ def _leave() -> NoReturn:
 
 def _close(node: MappingNode) -> None:
     try:
-        if node.is_active:
-            node.deactivate()
+        node.close()
         node.destroy_node()
     except KeyboardInterrupt:
         pass  # a second Ctrl-C while closing: we are going already

@@ -8,13 +8,13 @@ import numpy as np
 from geometry_msgs.msg import Pose, PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 
 from geopurify_ros.config import Config
+from geopurify_ros.data.messages import stamp_ns
+from geopurify_ros.data.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError
-from geopurify_ros.ros.convert import stamp_ns
+from geopurify_ros.ros.subscription import InputSubscription, TopicView
 from geopurify_ros.ros.tf import make_tf_listener
-from geopurify_ros.ros.transform_buffer import TransformBuffer
 
 # The moving link of a pose topic; a name no TF tree has.
 _TRACKED = "geopurify_tracked_frame"
@@ -25,22 +25,34 @@ class PoseSource:
 
     def __init__(self, node: Node, config: Config, refused: Callable[[str, str], None]) -> None:
         """Subscribe; `refused` hears topic and reason of each bad pose."""
-        self._node = node
         self._map_frame = config.map.frame
         self._refused = refused
         self._tf = make_tf_listener(node, refused)
         self._poses = TransformBuffer()
         self._reference_frame = ""  # header.frame_id of the pose topic
         self._child_frame = ""  # child_frame_id of the odometry
-        self._subscription = None
-        if config.pose.source == "pose":
-            self._subscription = self._subscribe(PoseStamped, "pose", self._on_pose)
-        elif config.pose.source == "odom":
-            self._subscription = self._subscribe(Odometry, "odom", self._on_odom)
+        self._subscription: InputSubscription | None = None
+        kinds = {"pose": (PoseStamped, self._on_pose), "odom": (Odometry, self._on_odom)}
+        if config.pose.source in kinds:
+            kind, callback = kinds[config.pose.source]
+            qos = ("qos.pose", config.qos.pose_reliability, config.qos.pose_queue)
+            self._subscription = InputSubscription(
+                node, "poses", config.pose.source, kind, config.pose.source, qos, callback
+            )
 
-    def _subscribe(self, kind, topic: str, callback):
-        # best effort hears reliable publishers too
-        return self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+    @property
+    def topic(self) -> str:
+        """Where the poses come from."""
+        return self._subscription.topic if self._subscription else "/tf"
+
+    def adapt(self) -> None:
+        """Follow the publishers."""
+        if self._subscription is not None:
+            self._subscription.adapt()
+
+    def view(self) -> TopicView | None:
+        """What is known of the pose topic; None for TF."""
+        return self._subscription.view() if self._subscription else None
 
     def lookup(self, camera_frame: str, time_ns: int) -> np.ndarray:
         """T_map_camera (4, 4) float64 at a time.
@@ -58,6 +70,23 @@ class PoseSource:
             pose = pose @ self._tf.lookup(self._child_frame, camera_frame, time_ns)
         return pose
 
+    def between(self, target: str, source: str, time_ns: int) -> np.ndarray:
+        """(4, 4) from frame `source` to `target`, from TF; TransformError where unknown."""
+        return self._tf.lookup(target, source, time_ns)
+
+    def chain(self, camera_frame: str) -> str:
+        """The frames from the map to the camera, or where the chain is cut."""
+        if self._subscription is None:
+            return self._tf.describe(self._map_frame, camera_frame)
+        reference = self._reference_frame or self._map_frame
+        parts = []
+        if reference != self._map_frame:
+            parts.append(self._tf.describe(self._map_frame, reference))
+        parts.append(f"{reference} <- {self._child_frame or camera_frame} ({self.topic})")
+        if self._child_frame and self._child_frame != camera_frame:
+            parts.append(self._tf.describe(self._child_frame, camera_frame))
+        return "; ".join(parts)
+
     def clear(self) -> None:
         """Forget the past, as after a jump back in time."""
         self._tf.clear()
@@ -67,7 +96,7 @@ class PoseSource:
         """End the subscriptions."""
         self._tf.destroy()
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            self._subscription.destroy()
 
     def _on_pose(self, msg: PoseStamped) -> None:
         self._take(msg.header, msg.pose)
@@ -86,4 +115,4 @@ class PoseSource:
             )
             self._reference_frame = reference
         except InputError as error:
-            self._refused(self._subscription.topic_name, str(error))
+            self._refused(self.topic, str(error))
