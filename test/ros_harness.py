@@ -78,6 +78,7 @@ class Harness:
         self.camera = Camera(
             self.camera_context, reliable, self.node.config.camera
         )
+        self._strangers: list[Node] = []
         self._threads = [
             self._spin(node, context)
             for node, context in ((self.node, self.node_context),
@@ -88,6 +89,13 @@ class Harness:
         except AssertionError:
             self.close()
             raise
+
+    def stranger(self) -> Node:
+        """A node of another process, as DDS sees it; it goes when the harness closes."""
+        context = Context()
+        rclpy.init(args=[], context=context, domain_id=self.domain)
+        self._strangers.append(Node("stranger", namespace=NAMESPACE, context=context))
+        return self._strangers[-1]
 
     @staticmethod
     def _spin(node: Node, context: Context) -> tuple[SingleThreadedExecutor, threading.Thread]:
@@ -235,6 +243,9 @@ class Harness:
             thread.join(timeout=5)
         self.node.destroy_node()
         self.camera.destroy_node()
+        for stranger in self._strangers:
+            stranger.destroy_node()
+            rclpy.shutdown(context=stranger.context)
         for context in (self.node_context, self.camera_context):
             rclpy.shutdown(context=context)
         # A lifecycle node holds itself in a cycle, and with it the /rosout of its name: the next

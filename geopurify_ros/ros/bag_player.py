@@ -54,7 +54,7 @@ class BagPlayer(Node):
         for topic in TF_TOPICS:
             if bag.type_of(topic):
                 self._publishers_of[topic] = self._publisher(bag, topic, topic)
-        self._clock = self.create_publisher(Clock, "/clock", 10) if clock else None
+        self._time = self.create_publisher(Clock, "/clock", 10) if clock else None
         self.images = [self._publishers_of[t] for t in (bag.topics.rgb, bag.topics.depth)]
 
     def _publisher(self, bag: Bag, topic: str, name: str):
@@ -70,8 +70,8 @@ class BagPlayer(Node):
 
     def publish(self, topic: str, time_ns: int, data: bytes) -> None:
         """One message of the bag."""
-        if self._clock is not None:
-            self._clock.publish(Clock(clock=stamp_msg(time_ns)))
+        if self._time is not None:
+            self._time.publish(Clock(clock=stamp_msg(time_ns)))
         self._publishers_of[topic].publish(data)
 
 

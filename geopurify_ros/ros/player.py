@@ -41,7 +41,7 @@ class Player(Node):
         self._info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
         self._pose = self.create_publisher(PoseStamped, "pose", qos)
         self._tf = self.create_publisher(TFMessage, "/tf", 100)
-        self._clock = self.create_publisher(Clock, "/clock", 10) if clock else None
+        self._time = self.create_publisher(Clock, "/clock", 10) if clock else None
         self.images = (self._rgb, self._depth)
 
     def wait_until_delivered(self) -> None:
@@ -52,8 +52,8 @@ class Player(Node):
     def publish(self, frame: RgbdFrame, stamp_ns: int) -> None:
         """One frame with the given stamp; the pose goes first, so that it is there in time."""
         header = Header(frame_id=CAMERA_FRAME, stamp=stamp_msg(stamp_ns))
-        if self._clock is not None:
-            self._clock.publish(Clock(clock=header.stamp))
+        if self._time is not None:
+            self._time.publish(Clock(clock=header.stamp))
         self._publish_pose(frame, header)
         height, width = frame.depth_m.shape
         k = frame.intrinsics

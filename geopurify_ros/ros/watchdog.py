@@ -34,7 +34,7 @@ class Watchdog:
         """Begin to look."""
         self._node, self._inputs, self._worker = node, inputs, worker
         self._counts, self._reporter = counts, reporter
-        self._history: deque[dict[str, int]] = deque(maxlen=_WINDOW + 1)
+        self._history: deque[dict[str, int]] = deque([counts.snapshot()], maxlen=_WINDOW + 1)
         self._was_well = True
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # steady: with use_sim_time and no /clock the other one stands still, and just then
