@@ -122,14 +122,17 @@ class Harness:
             and camera.count_publishers("/rosout") >= 2 and camera.count_publishers("/diagnostics")
         )
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    def wait(
+        self, condition: Callable[[], bool], what: str, timeout_s: float = 20.0,
+        pause_s: float = 0.02,
+    ) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(
                     f"{what} did not happen; counts {self.counts()}, said {self.camera.said}"
                 )
-            time.sleep(0.02)
+            time.sleep(pause_s)
 
     def wait_for_reader(self, publisher) -> None:
         """The node hears this reliable publisher and has settled its own QoS."""

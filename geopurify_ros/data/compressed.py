@@ -77,7 +77,7 @@ def _open(data: bytes, formats: tuple[str, ...], said: str) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=formats)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"format '{said}': the data is no {' or '.join(formats)} image ({error})"
+            f"format '{said}': the data is no {' or '.join(formats)} image"
         ) from error
     check_size(picture.height, picture.width)
     return picture

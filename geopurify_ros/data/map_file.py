@@ -217,11 +217,11 @@ def _check_content(path: Path, header: MapHeader, state: dict[str, Tensor]) -> N
     features = state["features"]
     if tuple(features.shape) != (header.num_voxels, header.feature_dim):
         raise InputError(f"{path} is damaged: it does not hold what its header says")
-    if not all(bool(torch.isfinite(state[name]).all()) for name in ("attributes", "features")):
-        raise InputError(f"{path} is damaged: it holds values that are not finite")
     blocks = (_bytes_of(state[name]) for name in _TENSORS)
     if _checksum(asdict(header), blocks) != header.sha256:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
+    if not all(bool(torch.isfinite(state[name]).all()) for name in ("attributes", "features")):
+        raise InputError(f"{path} is damaged: it holds values that are not finite")
 
 
 def _read_header(path: Path, text: str) -> MapHeader:

@@ -129,8 +129,11 @@ class MapServices:
         return await future
 
     def _told(self, response):
-        log = self._node.get_logger()
-        (log.info if response.success else log.warning)(response.message)
+        # two calls: a logger keeps one severity for each line of code, and raises otherwise
+        if response.success:
+            self._node.get_logger().info(response.message)
+        else:
+            self._node.get_logger().warning(response.message)
         return response
 
 
