@@ -70,11 +70,11 @@ def test_memory_is_flat_and_no_image_is_lost_from_the_books(pytestconfig):
     monitor = Monitor(int(environment["ROS_DOMAIN_ID"]))
     node = subprocess.Popen([*COMMAND, "run", "--set", "query.initial=chair, table"],
                             env=environment, stderr=subprocess.DEVNULL)
-    play = [*COMMAND, "play", "--loop", "--rate", "5"]
+    play = [*COMMAND, "play", "--loop", "--rate", "5", "--wait", "300"]
     player = subprocess.Popen(play, env=environment, stderr=subprocess.DEVNULL)
     samples: list[tuple[int, int]] = []
     try:
-        monitor.wait(lambda: monitor.frames().get("fused", 0) > 0, "the first fused frame")
+        monitor.wait(lambda: monitor.frames().get("fused", 0) > 0, "the first fused frame", 300)
         # whole loops of 40 frames (8 s) until the room is mapped and the pools are filled
         monitor.spin(max(30.0, seconds / 6))
         until = time.monotonic() + seconds - max(30.0, seconds / 6)

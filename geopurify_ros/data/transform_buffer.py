@@ -84,7 +84,10 @@ class TransformBuffer:
     def _insert(self, link: _Link, time_ns: int, value: _Value) -> None:
         times, values = link.times, link.values
         if times and time_ns < times[-1] - self._cache_ns:
-            return
+            # Time began anew, or one stamp was far in the future: what is there would never
+            # be reached again, and would keep out all that comes.
+            times.clear()
+            values.clear()
         if time_ns not in values:
             insort(times, time_ns)
         values[time_ns] = value
