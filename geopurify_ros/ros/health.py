@@ -115,7 +115,7 @@ def transport_fault(view: TopicView, images: int, infos: int) -> Fault | None:
 
     `images` and `infos` were received in the same time.
     """
-    if view.is_reliable or infos < _ENOUGH or images > 0.8 * infos:
+    if view.is_reliable or not view.publishers or infos < _ENOUGH or images > 0.8 * infos:
         return None
     return Fault(WARN, view.topic, "lost", (
         f"only {images} of {infos} images arrive: the publisher's transport loses large "

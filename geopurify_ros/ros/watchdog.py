@@ -114,11 +114,11 @@ class Watchdog:
         return status
 
     def _sync_status(self, views, counts: dict[str, int]) -> Status:
+        received, unpaired = self._lately("received"), self._lately("dropped.unpaired")
         status = Status("sync", "colour and depth pair up")
-        received = self._lately("received")
-        status.faults += _some(health.sync_fault(
-            views[0], views[1], self._lately("dropped.unpaired"), received
-        ))
+        if received <= unpaired:
+            status.summary = "no pair of colour and depth of late"
+        status.faults += _some(health.sync_fault(views[0], views[1], unpaired, received))
         status.values = {
             "unpaired": str(counts.get("dropped.unpaired", 0)),
             "offset_s": f"{self._inputs.offset_s:.4f}",
