@@ -47,8 +47,7 @@ class DepthConfig:
         5.0, "farthest depth used, metres", low=0.01, high=1000.0, live=True
     )
     edge_min_m: float = setting(
-        0.03, "jump to a neighbouring pixel that makes an edge, metres", low=0.0, high=10.0,
-        live=True,
+        0.03, "jump to a neighbouring pixel that is an edge, metres", low=0.0, high=10.0, live=True
     )
     edge_relative: float = setting(
         0.04, "the same as a share of the depth; the larger counts", low=0.0, high=1.0, live=True
@@ -66,8 +65,7 @@ class KeyframeConfig:
         0.08, "turn since the last keyframe", low=0.0, high=3.15, live=True
     )
     max_interval_s: float = setting(
-        2.0, "a standing camera still adds a keyframe after this time", low=0.0, high=1e6,
-        live=True,
+        2.0, "a standing camera adds a keyframe after this time", low=0.0, high=1e6, live=True
     )
 
 
@@ -84,8 +82,7 @@ class PurifyConfig:
     """GeoPurify's pooling (METHODS 1.9); the defaults belong to 5 cm voxels."""
 
     period_s: float = setting(
-        5.0, "purify the map every so many seconds, 0: only when asked", low=0.0, high=86400.0,
-        live=True,
+        5.0, "purify so often, seconds; 0: only when asked", low=0.0, high=86400.0, live=True
     )
     embedding: str = setting(
         "geometric",
@@ -108,12 +105,10 @@ class QueryConfig:
         live=True,
     )
     threshold: float = setting(
-        0.4, "lowest score of a labelled voxel, 0..1; below it is not there", low=0.0, high=1.0,
-        live=True,
+        0.4, "lowest score of a label; below it is not there", low=0.0, high=1.0, live=True
     )
     min_voxels: int = setting(
-        8, "a prompt with fewer labelled voxels is reported as not there", low=1, high=1000000,
-        live=True,
+        8, "a prompt with fewer labelled voxels is not there", low=1, high=1000000, live=True
     )
     max_prompts: int = setting(
         64, "longest list of prompts accepted", low=1, high=1000, live=True
@@ -144,8 +139,7 @@ class PoseConfig:
         "", "optical frame of the camera; empty: frame_id of the depth image"
     )
     timeout_s: float = setting(
-        0.5, "how long a frame waits for its pose before it is dropped", low=0.0, high=60.0,
-        live=True,
+        0.5, "how long a frame waits for its pose at most, seconds", low=0.0, high=60.0, live=True
     )
 
 
@@ -253,15 +247,7 @@ class Setting:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
-    live: bool
-
-    @property
-    def limits(self) -> str:
-        """What values it takes and when, "0 to 1, live"; empty where anything goes."""
-        parts = [" | ".join(self.choices)] if self.choices else []
-        if self.low is not None and self.high is not None:
-            parts.append(f"{self.low:g} to {self.high:g}")
-        return ", ".join(parts + ["live"] * self.live)
+    live: bool  # may change while the node runs
 
 
 def settings(config: Config) -> dict[str, Setting]:

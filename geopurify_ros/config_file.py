@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from geopurify_ros.config import Config, settings, with_values
+from geopurify_ros.config import Config, Setting, settings, with_values
 from geopurify_ros.errors import ConfigError
 
 
@@ -30,10 +30,19 @@ def as_yaml(config: Config) -> str:
         if group != last_group:
             lines.append(f"    {group}:")
         last_group = group
-        lines.append(f"      # {spec.about}" + (f" [{spec.limits}]" if spec.limits else ""))
+        limits = _limits(spec)
+        lines.append(f"      # {spec.about}" + (f" [{limits}]" if limits else ""))
         # JSON is YAML, and keeps 5.0 a float and "map" a string
         lines.append(f"      {item}: {json.dumps(spec.value)}")
     return "\n".join(lines) + "\n"
+
+
+def _limits(spec: Setting) -> str:
+    """What values it takes and when, "0 to 1, live"; empty where anything goes."""
+    parts = [" | ".join(spec.choices)] if spec.choices else []
+    if spec.low is not None and spec.high is not None:
+        parts.append(f"{spec.low:g} to {spec.high:g}")
+    return ", ".join(parts + ["live"] * spec.live)
 
 
 def with_assignments(config: Config, assignments: list[str]) -> Config:
