@@ -42,7 +42,8 @@ def start(context):
     options = [f"--topic={n}={value[n]}" for n in INPUTS if value[n]]
     player = ExecuteProcess(
         cmd=["ros2", "run", "geopurify_ros", "geopurify", "play", value["bag"], "--clock",
-             "--namespace", value["namespace"], "--wait", "120", *options],
+             "--camera", value["camera"], "--namespace", value["namespace"], "--wait", "120",
+             *options],
         output="screen",
     )
     return [mapping, player]

@@ -103,6 +103,15 @@ def test_a_compressed_topic_where_a_raw_one_is_expected():
                                "camera.rgb_transport to compressed")
 
 
+def test_only_the_compressed_topic_exists():
+    with running() as harness:
+        harness.camera.destroy_publisher(harness.camera.rgb)
+        harness.camera.create_publisher(CompressedImage, "rgb/image/compressed", 5)
+        harness.wait_for_fault(
+            "inputs", "nobody publishes the colour images", "there is /geopurify/rgb/image/comp",
+            "set camera.rgb_transport to compressed")
+
+
 def test_two_publishers_on_one_topic():
     with running() as harness:
         second = harness.camera.create_publisher(Image, "rgb/image", 5)

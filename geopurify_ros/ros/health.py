@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from geopurify_ros.ros.subscription import TopicView
@@ -50,8 +50,8 @@ class Status:
         return "; ".join(f"{f.subject}: {f.sentence}" for f in self.faults) or self.summary
 
 
-def topic_fault(view: TopicView, same_type: Iterable[str]) -> Fault | None:
-    """Why nothing comes on a topic; `same_type` are other topics of its type with publishers."""
+def topic_fault(view: TopicView, published: Mapping[str, list[str]]) -> Fault | None:
+    """Why nothing comes on a topic; `published` has the types of all topics with publishers."""
     if view.received and ("infos" in view.name or view.silent_s <= GRACE_S):
         return _mixed(view)
     if view.silent_s <= GRACE_S:
@@ -67,7 +67,7 @@ def topic_fault(view: TopicView, same_type: Iterable[str]) -> Fault | None:
     if not right:
         return Fault(never, view.topic, "unpublished", (
             f"nobody publishes the {view.name}{' any more' if view.received else ''} "
-            f"({view.type}); {_candidates(view, same_type)}"
+            f"({view.type}); {_candidates(view, published)}"
         ))
     unheard = [p for p in right if not p.is_reliable]
     if view.is_reliable and unheard:
@@ -98,8 +98,11 @@ def _mixed(view: TopicView) -> Fault | None:
     ))
 
 
-def _candidates(view: TopicView, same_type: Iterable[str]) -> str:
-    found = sorted(t for t in same_type if t != view.topic)
+def _candidates(view: TopicView, published: Mapping[str, list[str]]) -> str:
+    packed = [t for t in published if t.startswith(f"{view.topic}/compressed")]
+    if packed and view.type.endswith("/Image"):
+        return f"there is {packed[0]}: set camera.{view.argument}_transport to compressed"
+    found = sorted(t for t, kinds in published.items() if view.type in kinds and t != view.topic)
     likely = [t for t in found if view.argument.split("_")[0] in t] or found
     if not likely:
         return "no other topic of that type exists: is the camera driver running, in this domain?"

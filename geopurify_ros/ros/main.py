@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 import rclpy
@@ -41,7 +42,7 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
             _start(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        _spin(executor, node)
     except ExternalShutdownException:
         pass
     except KeyboardInterrupt:
@@ -67,6 +68,20 @@ def _start(node: MappingNode) -> None:
         transition()
         if node.problem is not None:
             raise node.problem
+
+
+def _spin(executor: SingleThreadedExecutor, node: MappingNode) -> None:
+    """Serve callbacks until the context ends; one that raises is told and ends nothing."""
+    while rclpy.ok():
+        try:
+            executor.spin_once()
+        except ExternalShutdownException:
+            raise
+        except Exception:
+            if not rclpy.ok():
+                raise
+            trace = traceback.format_exc(limit=-4)
+            node.get_logger().error(f"internal error in a callback, the node goes on: {trace}")
 
 
 def _leave() -> NoReturn:

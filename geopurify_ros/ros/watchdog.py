@@ -92,11 +92,10 @@ class Watchdog:
     def _input_status(self, views, counts: dict[str, int]) -> Status:
         status = Status("inputs", "all inputs arrive")
         now_ns = self._node.get_clock().now().nanoseconds
-        topics = dict(self._node.get_topic_names_and_types())
+        published = {topic: kinds for topic, kinds in self._node.get_topic_names_and_types()
+                     if self._node.count_publishers(topic)}
         for view in views:
-            same_type = [t for t, kinds in topics.items()
-                         if view.type in kinds and self._node.count_publishers(t)]
-            status.faults += _some(health.topic_fault(view, same_type))
+            status.faults += _some(health.topic_fault(view, published))
             status.values |= health.topic_values(view, now_ns)
         infos = self._lately(self._inputs.topics.info)
         for view in views[:2]:
