@@ -123,7 +123,7 @@ class Harness:
         )
 
     def wait(
-        self, condition: Callable[[], bool], what: str, timeout_s: float = 20.0,
+        self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0,
         pause_s: float = 0.02,
     ) -> None:
         deadline = time.monotonic() + timeout_s

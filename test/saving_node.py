@@ -7,7 +7,6 @@ import sys
 import rclpy
 import torch
 from rclpy.executors import SingleThreadedExecutor
-from ros_camera import NAMESPACE
 from ros_harness import ColorEncoder
 
 from geopurify_ros.config import Config
@@ -39,7 +38,7 @@ def fill(voxel_map, count: int) -> None:
 
 def main(num_voxels: int) -> None:
     rclpy.init(args=[])
-    node = MappingNode(Config(), WideEncoder(), namespace=NAMESPACE)
+    node = MappingNode(Config(), WideEncoder(), namespace=f"room_{num_voxels}")
     node.trigger_configure()
     fill(node.worker.pipeline.map, num_voxels)
     node.trigger_activate()

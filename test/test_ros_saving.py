@@ -98,8 +98,10 @@ class Saver:
         process = subprocess.Popen(
             [sys.executable, str(program), str(self.num_voxels)], env=self.environment,
             stderr=subprocess.DEVNULL)
-        client = self.node.create_client(MapFile, "/geopurify/mapping/save_map")
-        deadline = time.monotonic() + 60
+        # a name of its own: DDS remembers the killed ones for a while, and would ask them
+        service = f"/room_{self.num_voxels}/mapping/save_map"
+        client = self.node.create_client(MapFile, service)
+        deadline = time.monotonic() + 240
         while not client.service_is_ready():
             assert process.poll() is None
             assert time.monotonic() < deadline, "the node did not come up"
@@ -110,7 +112,9 @@ class Saver:
         return client.call_async(MapFile.Request(file_path=str(self.path)))
 
     def finish(self, future) -> None:
+        deadline = time.monotonic() + 120
         while not future.done():
+            assert time.monotonic() < deadline, "no answer of save_map"
             self.executor.spin_once(timeout_sec=0.02)
         assert future.result().success, future.result().message
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +34,7 @@ class MapServices:
     ) -> None:
         """Offer the services."""
         self._node, self._map_frame, self._worker = node, map_frame, worker
-        self._files = ThreadPoolExecutor(max_workers=1, thread_name_prefix="map file")
+        self._files = ThreadPoolExecutor(1, "map file", initializer=_yield_to_mapping)
         self._services = [
             node.create_service(kind, f"~/{name}", callback, callback_group=group)
             for name, kind, callback in (
@@ -135,6 +138,12 @@ class MapServices:
         else:
             self._node.get_logger().warning(response.message)
         return response
+
+
+def _yield_to_mapping() -> None:
+    """Files can wait, frames cannot: Linux gives each thread a priority of its own."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
 def _answered(response, result: Any, text: Callable[[Any], str]):
