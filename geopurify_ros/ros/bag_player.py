@@ -9,6 +9,7 @@ from pathlib import Path
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -102,6 +103,10 @@ def play_bag(
                 publisher.wait_for_all_acked(Duration(seconds=2))
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # interrupted between two messages: the context is gone, and with it the publishers
     finally:
         rclpy.try_shutdown()
     return {"messages": messages}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -149,6 +150,10 @@ def play_sequence(
         player.wait_until_delivered()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # interrupted between two messages: the context is gone, and with it the publishers
     finally:
         rclpy.try_shutdown()
     return {"frames": frames}
