@@ -163,7 +163,8 @@ setup(
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[
-        "numpy", "torch>=2.2", "safetensors", "Pillow", "PyYAML", "tqdm", "open_clip_torch>=2.30",
+        "numpy", "torch>=2.2", "safetensors", "Pillow", "PyYAML", "rosbags", "tqdm",
+        "open_clip_torch>=2.30",
         *(f"ros-kilted-{w}; platform_machine == 'x86_64'" for w in ROS_WHEELS),
     ],
     extras_require={"scatter": ["torch-scatter"], "train": [

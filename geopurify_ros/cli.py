@@ -1,4 +1,4 @@
-"""The command line: geopurify map | query | eval | run | play | bench | demo | train."""
+"""The command line: geopurify map | query | eval | run | play | doctor | bench | demo | train."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geopurify_ros import __version__
-from geopurify_ros.config import Config, load_yaml, with_assignments, with_values
+from geopurify_ros.cameras import CAMERAS, Topics, camera, remappings, with_topics
+from geopurify_ros.config import Config, with_values
+from geopurify_ros.config_file import load_yaml, with_assignments
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.threads import wait_briefly
 
@@ -57,8 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
-    one = _command(commands, "map", _map, "map a sequence folder into a file")
-    one.add_argument("sequence", type=Path, help="folder with color/ depth/ pose/ intrinsic/")
+    one = _command(commands, "map", _map, "map a sequence folder or a rosbag2 into a file")
+    one.add_argument("sequence", type=Path,
+                     help="folder with color/ depth/ pose/ intrinsic/, or rosbag2 (sqlite3, mcap)")
+    _add_topics(one)
     one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
     _add_config(one)
 
@@ -78,17 +82,24 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--namespace", default="geopurify", help="namespace of the node's topics")
     one.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...",
                      help="passed on to ROS, as in ros2 run")
+    _add_topics(one)
     _add_config(one)
 
-    one = _command(commands, "play", _play, "publish a sequence as ROS topics")
+    one = _command(commands, "play", _play, "publish a sequence or a rosbag2 as ROS topics")
     one.add_argument("sequence", type=Path, nargs="?",
-                     help="sequence folder (default: the sample)")
-    one.add_argument("--rate", type=float, default=5.0, help="frames per second")
+                     help="sequence folder or rosbag2 (default: the sample)")
+    one.add_argument("--rate", type=float, default=5.0, help="frames per second of a sequence")
+    one.add_argument("--speed", type=float, default=1.0, help="times the recorded pace of a bag")
+    one.add_argument("--clock", action="store_true", help="publish /clock, for use_sim_time")
+    _add_topics(one)
     one.add_argument("--loop", action="store_true", help="start again at the end")
     one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
     one.add_argument("--map-frame", default="map", help="frame of the poses")
     one.add_argument("--wait", type=float, default=30.0, metavar="SECONDS",
                      help="wait so long for a subscriber, 0: do not wait")
+
+    one = _command(commands, "doctor", _doctor, "say what is wrong with a running node")
+    one.add_argument("--namespace", default="geopurify", help="namespace of the node")
 
     one = _command(commands, "bench", _bench, "measure the hot paths against plain code")
     one.add_argument("--quick", action="store_true", help="fewer repetitions")
@@ -121,8 +132,22 @@ def _add_config(one: argparse.ArgumentParser) -> None:
     one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
 
 
+def _add_topics(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--camera", default="generic", metavar="PRESET",
+                     help=f"topics and parameters of a camera: {', '.join(CAMERAS)}")
+    one.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
+                     help="rgb, depth, camera_info, depth_camera_info, pose or odom, as in "
+                     "--topic depth=/camera/depth/image_raw")
+
+
+def _topics(args: argparse.Namespace) -> Topics:
+    return with_topics(camera(args.camera).topics, args.topic)
+
+
 def _config(args: argparse.Namespace) -> Config:
     config = load_yaml(args.config) if args.config else Config()
+    if "camera" in args:
+        config = with_values(config, camera(args.camera).parameters)
     config = with_assignments(config, args.set)
     short = {
         "encoder.name": args.encoder,
@@ -148,7 +173,7 @@ def _say(args: argparse.Namespace, text: str) -> None:
 def _map(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.commands import map_to_file
 
-    result = map_to_file(args.sequence, args.out, _config(args), args.every)
+    result = map_to_file(args.sequence, args.out, _config(args), args.every, _topics(args))
     _say(args, "{num_voxels} voxels of {num_frames} frames in {map}".format(**result))
     return result
 
@@ -184,6 +209,8 @@ def _run(args: argparse.Namespace) -> int:
     from geopurify_ros.ros.main import run_node
 
     remap = ["-r", f"__ns:=/{args.namespace.strip('/')}", "-r", "__node:=mapping"]
+    for own, topic in remappings(_topics(args)):
+        remap += ["-r", f"{own}:={topic}"]
     return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], _config(args))
 
 
@@ -192,14 +219,32 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.ros.player import play_sequence
 
     folder = args.sequence or sample_room()
+    if (folder / "metadata.yaml").is_file() or folder.is_file():
+        from geopurify_ros.ros.bag_player import play_bag
+
+        result = play_bag(folder, _topics(args), args.speed, args.loop, args.namespace,
+                          args.wait, args.clock)
+        _say(args, f"published {result['messages']} messages of {folder}")
+        return result
     result = play_sequence(
-        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait
+        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait, args.clock
     )
     _say(args, f"published {result['frames']} frames of {folder}")
     return result
 
 
+def _doctor(args: argparse.Namespace) -> dict[str, Any] | int:
+    from geopurify_ros.ros.doctor import examine
+
+    result = examine(args.namespace, lambda text: _say(args, text))
+    if args.json:
+        print(json.dumps(result))
+    return 0 if result["ok"] else 1
+
+
 def _check_rate(args: argparse.Namespace) -> None:
+    if not 0 < getattr(args, "speed", 1.0) <= 1000:
+        raise InputError(f"--speed is {args.speed}, expected more than 0, at most 1000")
     if not 0 < args.rate <= 1000:  # true for NaN
         raise InputError(f"--rate is {args.rate}, expected more than 0, at most 1000 per second")
 

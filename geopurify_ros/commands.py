@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config
+from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.palette import label_colors
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.query import VoxelLabels, make_query, parse_prompts, summarize
 from geopurify_ros.data import render
+from geopurify_ros.data.bag import Bag, is_bag
 from geopurify_ros.data.export import write_labeled_ply
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.data.sequence import Sequence
@@ -31,27 +37,62 @@ def new_pipeline(config: Config) -> Pipeline:
     return Pipeline(load_encoder(config.encoder.name, device), config, device)
 
 
-def map_to_file(folder: Path, out: Path, config: Config, every: int) -> dict[str, Any]:
-    """Map every `every`-th frame of a sequence and save the map; unusable frames are counted."""
-    sequence = Sequence(folder)
+def map_to_file(
+    source: Path, out: Path, config: Config, every: int, topics: Topics
+) -> dict[str, Any]:
+    """Map every `every`-th frame of a sequence folder or bag and save the map.
+
+    Unusable frames are counted; `topics` says which ones of a bag are meant.
+    """
     _check_folder(out)
-    pipeline = new_pipeline(config)
-    refused = []
-    for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
+    if is_bag(source):
+        with Bag(source, topics, config) as bag:
+            frames: Iterator[RgbdFrame] = itertools.islice(bag.frames(), 0, None, every)
+            total = -(-bag.num_frames // every)
+            return _map_frames(frames, total, bag.refused, source, out, config)
+    sequence = Sequence(source)
+    refused: Counter[str] = Counter()
+    numbers = range(0, len(sequence), every)
+    frames = _readable_frames(sequence, numbers, refused)
+    return _map_frames(frames, len(numbers), refused, source, out, config)
+
+
+def _readable_frames(
+    sequence: Sequence, numbers: Iterable[int], refused: Counter[str]
+) -> Iterator[RgbdFrame]:
+    for number in numbers:
         try:
-            pipeline.integrate(sequence.frame(number))
+            yield sequence.frame(number)
         except InputError as error:
-            refused.append(str(error))
+            refused[str(error)] += 1
+
+
+def _map_frames(
+    frames: Iterator[RgbdFrame],
+    total: int,
+    refused: Counter[str],
+    source: Path,
+    out: Path,
+    config: Config,
+) -> dict[str, Any]:
+    pipeline = new_pipeline(config)
+    num_frames = 0
+    for frame in tqdm(frames, total=total, desc="map", unit="frame"):
+        try:
+            pipeline.integrate(frame)
+            num_frames += 1
+        except InputError as error:
+            refused[str(error)] += 1
     if len(pipeline.map) == 0:
-        raise InputError(f"no frame of {folder} could be used: {refused[0]}")
-    up = pipeline.up_sum / pipeline.up_sum.norm().clamp_min(1e-9)
-    x, y, z = up.tolist()
-    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, (x, y, z))
+        reason = refused.most_common(1)[0][0] if refused else "it has none"
+        raise InputError(f"no frame of {source} could be used: {reason}")
+    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, pipeline.up)
     return {
         "map": str(out),
         "encoder": pipeline.encoder.id,
-        "num_frames": len(range(0, len(sequence), every)) - len(refused),
-        "num_refused": len(refused),
+        "num_frames": num_frames,
+        "num_refused": sum(refused.values()),
+        "refused": dict(refused.most_common(5)),
         "num_voxels": len(pipeline.map),
         "bytes": out.stat().st_size,
         "median_ms": pipeline.stopwatch.median_ms(),

@@ -12,10 +12,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
-
-import yaml
 
 from geopurify_ros.errors import ConfigError
 
@@ -30,9 +27,13 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    live: bool = False,
 ) -> _T:
-    """A dataclass field with what a user must know of it: meaning, range, choices."""
-    metadata = {"about": about, "low": low, "high": high, "choices": choices}
+    """A dataclass field with what a user must know of it: meaning, range, choices.
+
+    A `live` one may change while the node runs; the others are read when it is configured.
+    """
+    metadata = {"about": about, "low": low, "high": high, "choices": choices, "live": live}
     made: _T = field(default=default, metadata=metadata)
     return made
 
@@ -41,13 +42,15 @@ def setting(
 class DepthConfig:
     """Which depth pixels are believed."""
 
-    min_m: float = setting(0.2, "nearest depth used, metres", low=0.0, high=100.0)
-    max_m: float = setting(5.0, "farthest depth used, metres", low=0.01, high=1000.0)
+    min_m: float = setting(0.2, "nearest depth used, metres", low=0.0, high=100.0, live=True)
+    max_m: float = setting(
+        5.0, "farthest depth used, metres", low=0.01, high=1000.0, live=True
+    )
     edge_min_m: float = setting(
-        0.03, "jump to a neighbouring pixel that makes an edge, metres", low=0.0, high=10.0
+        0.03, "jump to a neighbouring pixel that is an edge, metres", low=0.0, high=10.0, live=True
     )
     edge_relative: float = setting(
-        0.04, "the same as a share of the depth; the larger counts", low=0.0, high=1.0
+        0.04, "the same as a share of the depth; the larger counts", low=0.0, high=1.0, live=True
     )
 
 
@@ -55,10 +58,14 @@ class DepthConfig:
 class KeyframeConfig:
     """Which frames are fused: the first, and those that moved or waited enough since the last."""
 
-    min_translation_m: float = setting(0.08, "motion since the last keyframe", low=0.0, high=100.0)
-    min_rotation_rad: float = setting(0.08, "turn since the last keyframe", low=0.0, high=3.15)
+    min_translation_m: float = setting(
+        0.08, "motion since the last keyframe", low=0.0, high=100.0, live=True
+    )
+    min_rotation_rad: float = setting(
+        0.08, "turn since the last keyframe", low=0.0, high=3.15, live=True
+    )
     max_interval_s: float = setting(
-        2.0, "a standing camera still adds a keyframe after this time", low=0.0, high=1e6
+        2.0, "a standing camera adds a keyframe after this time", low=0.0, high=1e6, live=True
     )
 
 
@@ -75,7 +82,7 @@ class PurifyConfig:
     """GeoPurify's pooling (METHODS 1.9); the defaults belong to 5 cm voxels."""
 
     period_s: float = setting(
-        5.0, "purify the map every so many seconds, 0: only when asked", low=0.0, high=86400.0
+        5.0, "purify so often, seconds; 0: only when asked", low=0.0, high=86400.0, live=True
     )
     embedding: str = setting(
         "geometric",
@@ -95,14 +102,17 @@ class QueryConfig:
     negatives: str = setting(
         "wall, floor, ceiling, object, background",
         "what a voxel may be instead of a prompt; those also asked for are left out",
+        live=True,
     )
     threshold: float = setting(
-        0.4, "lowest score of a labelled voxel, 0..1; below it is not there", low=0.0, high=1.0
+        0.4, "lowest score of a label; below it is not there", low=0.0, high=1.0, live=True
     )
     min_voxels: int = setting(
-        8, "a prompt with fewer labelled voxels is reported as not there", low=1, high=1000000
+        8, "a prompt with fewer labelled voxels is not there", low=1, high=1000000, live=True
     )
-    max_prompts: int = setting(64, "longest list of prompts accepted", low=1, high=1000)
+    max_prompts: int = setting(
+        64, "longest list of prompts accepted", low=1, high=1000, live=True
+    )
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ class PoseConfig:
         "", "optical frame of the camera; empty: frame_id of the depth image"
     )
     timeout_s: float = setting(
-        0.5, "how long a frame waits for its pose before it is dropped", low=0.0, high=60.0
+        0.5, "how long a frame waits for its pose at most, seconds", low=0.0, high=60.0, live=True
     )
 
 
@@ -142,15 +152,63 @@ class SyncConfig:
 
 
 @dataclass(frozen=True)
-class QosConfig:
-    """Quality of service of the image subscriptions."""
+class CameraConfig:
+    """How the images come: the presets of launch argument `camera` set these."""
 
-    reliability: str = setting(
-        "auto",
-        "auto: reliable when every publisher is, best effort otherwise",
-        choices=("auto", "reliable", "best_effort"),
+    rgb_transport: str = setting(
+        "raw",
+        "raw: sensor_msgs/Image; compressed: JPEG or PNG on <colour topic>/compressed",
+        choices=("raw", "compressed"),
     )
-    depth: int = setting(5, "queue length", low=1, high=1000)
+    depth_transport: str = setting(
+        "raw",
+        "raw: sensor_msgs/Image; compressed: PNG on <depth topic>/compressedDepth",
+        choices=("raw", "compressed"),
+    )
+    depth_registered: bool = setting(
+        True,
+        "true: depth lies on the pixels of colour; false: it has its own camera info "
+        "(depth/camera_info) and TF to the colour camera, and the node registers it",
+    )
+
+
+_RELIABILITY = ("auto", "reliable", "best_effort")
+
+
+@dataclass(frozen=True)
+class QosConfig:
+    """Quality of service of the inputs; auto is reliable when every publisher is."""
+
+    rgb_reliability: str = setting("auto", "of the colour images", choices=_RELIABILITY)
+    rgb_queue: int = setting(5, "queue length of the colour images", low=1, high=1000)
+    depth_reliability: str = setting("auto", "of the depth images", choices=_RELIABILITY)
+    depth_queue: int = setting(5, "queue length of the depth images", low=1, high=1000)
+    info_reliability: str = setting("auto", "of the camera infos", choices=_RELIABILITY)
+    info_queue: int = setting(5, "queue length of the camera infos", low=1, high=1000)
+    pose_reliability: str = setting("auto", "of pose or odom", choices=_RELIABILITY)
+    pose_queue: int = setting(50, "queue length of pose or odom", low=1, high=1000)
+
+
+@dataclass(frozen=True)
+class TimeConfig:
+    """Time that jumps, as with a looping bag; use_sim_time is ROS's own parameter."""
+
+    on_jump_back: str = setting(
+        "continue",
+        "what happens to the map when stamps or the clock jump back; either way it is said "
+        "aloud, and poses of before are forgotten",
+        choices=("continue", "reset"),
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
+class LifecycleConfig:
+    """The managed node."""
+
+    autostart: bool = setting(
+        True, "configure and activate at the start; false: wait for ros2 lifecycle set"
+    )
 
 
 @dataclass(frozen=True)
@@ -165,7 +223,10 @@ class Config:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     sync: SyncConfig = field(default_factory=SyncConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
     qos: QosConfig = field(default_factory=QosConfig)
+    time: TimeConfig = field(default_factory=TimeConfig)
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
 
     def __post_init__(self) -> None:
         """Check every value against its range, so no part need check again."""
@@ -186,6 +247,7 @@ class Setting:
     low: float | None
     high: float | None
     choices: tuple[str, ...]
+    live: bool  # may change while the node runs
 
 
 def settings(config: Config) -> dict[str, Setting]:
@@ -235,46 +297,3 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         groups.setdefault(group, {})[item] = _convert(name, value, known[name].value)
     changed = {g: dataclasses.replace(getattr(config, g), **v) for g, v in groups.items()}
     return dataclasses.replace(config, **changed)
-
-
-def with_assignments(config: Config, assignments: list[str]) -> Config:
-    """`config` after `["depth.max_m=4.0", ...]`; values are read as YAML."""
-    values = {}
-    for text in assignments:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"'{text}' is not of the form name=value")
-        try:
-            values[name.strip()] = yaml.safe_load(value) if value.strip() else ""
-        except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError(f"the value of '{text}' cannot be read as YAML") from error
-    return with_values(config, values)
-
-
-def load_yaml(path: Path) -> Config:
-    """The configuration in a ROS parameter file (`/**: ros__parameters:`)."""
-    try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())  # YAML errors come with a drawing
-        raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
-    values: dict[str, Any] = {}
-    for node in _mapping(document, path).values():
-        _flatten(_mapping(_mapping(node, path).get("ros__parameters"), path), "", values)
-    return with_values(Config(), values)
-
-
-def _mapping(tree: Any, path: Path) -> Mapping[str, Any]:
-    if tree is None:  # nothing but comments
-        return {}
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{path} is no ROS parameter file: expected /**: ros__parameters: ...")
-    return tree
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            _flatten(value, f"{prefix}{key}.", into)
-        elif f"{prefix}{key}" != "use_sim_time":  # every ROS node has this one of its own
-            into[f"{prefix}{key}"] = value

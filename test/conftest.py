@@ -12,6 +12,13 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 
 
+def pytest_addoption(parser):
+    """Longer runs of tests that `make test` runs in short; BENCHMARK.md has their figures."""
+    parser.addoption("--fuzz", type=int, default=500, help="hypothesis examples per input type")
+    parser.addoption("--kills", type=int, default=5, help="kill -9 during that many saves")
+    parser.addoption("--soak-s", type=float, default=90.0, help="seconds of the soak test")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """Text embeddings of tests never reach the user's cache."""

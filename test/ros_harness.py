@@ -6,33 +6,34 @@ so every message goes through the middleware.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import threading
 import time
 from collections.abc import Callable
 
-import numpy as np
 import rclpy
 import torch
-from geometry_msgs.msg import TransformStamped
-from rcl_interfaces.msg import Log
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_msgs.msg import Header, String
-from tf2_msgs.msg import TFMessage
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
+from ros_camera import CAMERA, NAMESPACE, START_NS, Camera
+from std_msgs.msg import String
 
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.msg import QueryResult
-from geopurify_ros.ros.convert import image_from_array, stamp_msg
 from geopurify_ros.ros.node import MappingNode
 
-NAMESPACE = "geopurify"
-CAMERA = "camera_color_optical_frame"
-SIZE = (48, 64)
-START_NS = 1_000_000_000_000
+__all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness"]
+_NUMBERS = itertools.count(1)
+SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
 class ColorEncoder:
@@ -52,8 +53,15 @@ class ColorEncoder:
 class Harness:
     """Node and camera; `close` must be called."""
 
-    def __init__(self, encoder=None, **parameters) -> None:
-        self.domain = 1 + os.getpid() % 101
+    def __init__(
+        self, encoder=None, reliable: bool = True, sim_time: bool = False, **parameters
+    ) -> None:
+        """`reliable`: the camera's publishers; `sim_time`: use_sim_time of the node.
+
+        The camera compresses where the parameters say that the node reads that.
+        """
+        # several may live at once, and must not hear each other
+        self.domain = 1 + (os.getpid() + 17 * next(_NUMBERS)) % 101
         self.node_context, self.camera_context = Context(), Context()
         for context in (self.node_context, self.camera_context):
             rclpy.init(args=[], context=context, domain_id=self.domain)
@@ -62,10 +70,15 @@ class Harness:
         self.node = MappingNode(
             with_values(Config(), parameters), encoder or ColorEncoder(),
             namespace=NAMESPACE, context=self.node_context,
+            parameter_overrides=[Parameter("use_sim_time", value=sim_time)],
         )
-        self.node.configure()
-        self.node.activate()
-        self.camera = Camera(self.camera_context)
+        self._expected = {"auto": reliable, "reliable": True, "best_effort": False}
+        assert self.node.trigger_configure() == SUCCESS, self.node.problem
+        assert self.node.trigger_activate() == SUCCESS, self.node.problem
+        self.camera = Camera(
+            self.camera_context, reliable, self.node.config.camera
+        )
+        self._strangers: list[Node] = []
         self._threads = [
             self._spin(node, context)
             for node, context in ((self.node, self.node_context),
@@ -77,6 +90,13 @@ class Harness:
             self.close()
             raise
 
+    def stranger(self) -> Node:
+        """A node of another process, as DDS sees it; it goes when the harness closes."""
+        context = Context()
+        rclpy.init(args=[], context=context, domain_id=self.domain)
+        self._strangers.append(Node("stranger", namespace=NAMESPACE, context=context))
+        return self._strangers[-1]
+
     @staticmethod
     def _spin(node: Node, context: Context) -> tuple[SingleThreadedExecutor, threading.Thread]:
         executor = SingleThreadedExecutor(context=context)
@@ -87,26 +107,42 @@ class Harness:
 
     def _is_connected(self) -> bool:
         """Both ends know each other and the node's QoS has followed the camera's."""
-        camera = self.camera
-        topics = [camera.resolve_topic_name(t) for t in ("rgb/image", "depth/image")]
-        readers = [camera.get_subscriptions_info_by_topic(t) for t in topics]
-        reliable = all(
-            len(infos) == 1 and infos[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
-            for infos in readers
+        camera, qos = self.camera, self.node.config.qos
+        for publisher, asked in ((camera.rgb, qos.rgb_reliability),
+                                 (camera.depth, qos.depth_reliability),
+                                 (camera.info, qos.info_reliability)):
+            readers = camera.get_subscriptions_info_by_topic(publisher.topic_name)
+            wanted = self._expected[asked]
+            if len(readers) != 1 or wanted != (
+                readers[0].qos_profile.reliability == ReliabilityPolicy.RELIABLE
+            ):
+                return False
+        return bool(
+            camera.query.get_subscription_count() and camera.count_subscribers("/tf") >= 1
+            and camera.count_publishers("/rosout") >= 2 and camera.count_publishers("/diagnostics")
         )
-        return reliable and all(
-            p.get_subscription_count() for p in (camera.rgb, camera.depth, camera.info,
-                                                 camera.query)
-        ) and camera.count_subscribers("/tf") >= 1 and camera.count_publishers("/rosout") >= 2
 
-    def wait(self, condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    def wait(
+        self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0,
+        pause_s: float = 0.02,
+    ) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(
                     f"{what} did not happen; counts {self.counts()}, said {self.camera.said}"
                 )
-            time.sleep(0.02)
+            time.sleep(pause_s)
+
+    def wait_for_reader(self, publisher) -> None:
+        """The node hears this reliable publisher and has settled its own QoS."""
+        def is_reliable() -> bool:
+            readers = self.camera.get_subscriptions_info_by_topic(publisher.topic_name)
+            return publisher.get_subscription_count() == 1 and any(
+                r.qos_profile.reliability == ReliabilityPolicy.RELIABLE for r in readers
+            )
+
+        self.wait(is_reliable, f"a reader of {publisher.topic_name}")
 
     def counts(self) -> dict[str, int]:
         return self.node.counts.snapshot()
@@ -121,6 +157,58 @@ class Harness:
 
         self.wait(is_settled, f"{received} frames settled")
         return self.counts()
+
+    def status(self, part: str) -> DiagnosticStatus:
+        """The newest entry `part` of /diagnostics."""
+        self.wait(lambda: part in self.camera.statuses, f"diagnostics of {part}")
+        return self.camera.statuses[part]
+
+    def wait_for_fault(self, part: str, *pieces: str) -> str:
+        """The entry `part` is not well, and its message holds all pieces; returns it."""
+        def is_named() -> bool:
+            status = self.camera.statuses.get(part)
+            return status is not None and status.level != DiagnosticStatus.OK and all(
+                piece in status.message for piece in pieces
+            )
+
+        try:
+            self.wait(is_named, f"a fault of {part} with {pieces}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says {self.camera.statuses.get(part)}") from None
+        return self.camera.statuses[part].message
+
+    def wait_until_well(self) -> None:
+        """No entry of /diagnostics has a fault."""
+        def bad() -> list[str]:
+            return [s.message for s in self.camera.statuses.values()
+                    if s.level != DiagnosticStatus.OK]
+
+        self.camera.statuses.clear()
+        self.wait(lambda: len(self.camera.statuses) == 8 and not bad(), "a healthy report")
+
+    def call(self, kind, service: str, request):
+        """Call a service of the node and wait for its response."""
+        client = self.camera.create_client(kind, f"mapping/{service}")
+        self.wait(client.service_is_ready, f"the service {service}")
+        future = client.call_async(request)
+        self.wait(future.done, f"an answer of {service}")
+        self.camera.destroy_client(client)
+        return future.result()
+
+    def set_parameter(self, name: str, value) -> SetParametersResult:
+        """`ros2 param set`."""
+        message = Parameter(name, value=value).to_parameter_msg()
+        return self.call(
+            SetParameters, "set_parameters", SetParameters.Request(parameters=[message])
+        ).results[0]
+
+    def fuse(self, frames: int = 1, **kwargs) -> None:
+        """Good frames, one after the other; each is fused."""
+        for _ in range(frames):
+            before = self.counts()
+            self.camera.send(**kwargs)
+            counts = self.settle(before["received"] + 1)
+            assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
 
     def wait_for_warning(self, *parts: str) -> str:
         """The one warning that holds all parts."""
@@ -152,73 +240,18 @@ class Harness:
         assert torch.isfinite(voxels.centers_m()).all()
 
     def close(self) -> None:
-        self.node.deactivate()
+        self.node.close()
         for executor, thread in self._threads:
             executor.shutdown()
             thread.join(timeout=5)
         self.node.destroy_node()
         self.camera.destroy_node()
+        for stranger in self._strangers:
+            stranger.destroy_node()
+            rclpy.shutdown(context=stranger.context)
         for context in (self.node_context, self.camera_context):
             rclpy.shutdown(context=context)
-
-
-class Camera(Node):
-    """Publishes a red wall two metres ahead; every message can be bent before it goes out."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__("camera", namespace=NAMESPACE, context=context)
-        qos = QoSProfile(depth=20)
-        self.rgb = self.create_publisher(Image, "rgb/image", qos)
-        self.depth = self.create_publisher(Image, "depth/image", qos)
-        self.info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
-        self.tf = self.create_publisher(TFMessage, "/tf", qos)
-        self.query = self.create_publisher(String, "query", qos)
-        self.said: list[str] = []
-        self.results: list[QueryResult] = []
-        self.clouds: dict[str, PointCloud2] = {}
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.create_subscription(Log, "/rosout", self._on_log, 100)
-        self.create_subscription(QueryResult, "query_result", self.results.append, latched)
-        for topic in ("labeled_cloud", "raw_labeled_cloud", "map_cloud"):
-            self.create_subscription(
-                PointCloud2, topic, lambda m, t=topic: self.clouds.__setitem__(t, m), latched
-            )
-        self.stamp_ns = START_NS
-        self.x_m = 0.0
-
-    def _on_log(self, msg: Log) -> None:
-        if msg.level >= 30 and msg.name.endswith("mapping"):
-            self.said.append(msg.msg)
-
-    def messages(self, size=SIZE, stamp_ns: int | None = None):
-        """Colour, depth, camera info and transform of the next frame, 10 cm further on."""
-        if stamp_ns is None:
-            self.stamp_ns += 100_000_000
-            self.x_m += 0.1
-            stamp_ns = self.stamp_ns
-        height, width = size
-        stamp = stamp_msg(stamp_ns)
-        rgb = np.zeros((height, width, 3), np.uint8)
-        rgb[..., 0] = 200
-        depth = np.full((height, width), 2000, np.uint16)
-        info = CameraInfo(header=Header(frame_id=CAMERA, stamp=stamp), height=height, width=width)
-        info.k = [60.0, 0.0, width / 2, 0.0, 60.0, height / 2, 0.0, 0.0, 1.0]
-        transform = TransformStamped(header=Header(frame_id="map", stamp=stamp),
-                                     child_frame_id=CAMERA)
-        transform.transform.translation.x = self.x_m
-        transform.transform.rotation.w = 1.0
-        return (
-            image_from_array(rgb, "rgb8", CAMERA, stamp),
-            image_from_array(depth, "16UC1", CAMERA, stamp),
-            info,
-            TFMessage(transforms=[transform]),
-        )
-
-    def send(self, bend: Callable | None = None, skip: tuple[str, ...] = (), **kwargs) -> None:
-        """Publish one frame; `bend(rgb, depth, info, tf)` may spoil it, `skip` leaves out."""
-        rgb, depth, info, tf = self.messages(**kwargs)
-        if bend is not None:
-            bend(rgb, depth, info, tf)
-        for name, message in (("tf", tf), ("info", info), ("depth", depth), ("rgb", rgb)):
-            if name not in skip:
-                getattr(self, name).publish(message)
+        # A lifecycle node holds itself in a cycle, and with it the /rosout of its name: the next
+        # node of that name would be silent.
+        self.node = None
+        gc.collect()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from geopurify_ros.config import Config, load_yaml, settings, with_assignments, with_values
+from geopurify_ros.config import Config, settings, with_values
+from geopurify_ros.config_file import as_yaml, load_yaml, with_assignments
 from geopurify_ros.errors import ConfigError
 
 MAPPING_YAML = Path(__file__).parents[1] / "config" / "mapping.yaml"
@@ -49,6 +50,11 @@ def test_mapping_yaml_holds_every_parameter_with_its_default():
     defaults = {name: spec.value for name, spec in settings(Config()).items()}
     assert stored == defaults
     assert {n: type(v) for n, v in stored.items()} == {n: type(v) for n, v in defaults.items()}
+
+
+def test_mapping_yaml_says_what_the_code_says():
+    """Comments, ranges and which parameters are live, not only names and values."""
+    assert MAPPING_YAML.read_text() == as_yaml(Config())
 
 
 def test_mapping_yaml_loads_as_the_default_configuration():

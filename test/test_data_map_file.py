@@ -70,7 +70,9 @@ def test_the_header_says_what_the_map_is(saved):
     _, header = load_map(saved)
     assert header == MapHeader(
         format_version=FORMAT_VERSION, encoder="test-encoder", feature_dim=8, voxel_size_m=0.05,
-        frame="odom", num_voxels=CHUNK_ROWS + 500, stamp_ns=9_000_000_000, up=(0.0, -1.0, 0.0))
+        frame="odom", num_voxels=CHUNK_ROWS + 500, stamp_ns=9_000_000_000, up=(0.0, -1.0, 0.0),
+        sha256=header.sha256)
+    assert len(header.sha256) == 64
 
 
 def test_a_map_of_another_encoder_is_refused(saved):
@@ -83,8 +85,68 @@ def test_a_map_of_another_voxel_size_is_refused(saved):
 
 
 def test_a_map_of_another_version_is_refused_whatever_its_other_fields_are(saved):
-    rewrite(saved, format_version=2, new_field=1, up=None)
-    assert "has map format 2, this program reads 1" in refusal(saved)
+    rewrite(saved, format_version=3, new_field=1, up=None)
+    assert "has map format 3, this program reads 2" in refusal(saved)
+    rewrite(saved, format_version=1)
+    assert "has map format 1, this program reads 2" in refusal(saved)
+
+
+def test_a_map_of_another_frame_is_refused(saved):
+    assert "was made in frame 'odom', not 'map'" in refusal(saved, frame="map")
+
+
+@pytest.mark.parametrize("where", [0.3, 0.5, 0.9, 1.0])
+def test_a_flipped_bit_is_refused(saved, where):
+    content = bytearray(saved.read_bytes())
+    content[int(where * len(content)) - 1] ^= 1
+    saved.write_bytes(content)
+    assert "is damaged" in refusal(saved)
+
+
+@pytest.mark.parametrize("changes", [{"voxel_size_m": 0.04}, {"frame": "map"}, {"stamp_ns": 1}])
+def test_a_changed_header_is_refused(saved, changes):
+    rewrite(saved, **changes)
+    assert "does not match its checksum" in refusal(saved)
+
+
+def test_values_that_are_not_finite_are_refused(tmp_path):
+    voxel_map = make_map(5)
+    next(voxel_map.feature_chunks())[1][2, 3] = float("nan")
+    save_map(tmp_path / "nan.safetensors", voxel_map, "test-encoder", "map")
+    assert "not finite" in refusal(tmp_path / "nan.safetensors")
+
+
+def test_a_snapshot_keeps_what_the_map_was_while_the_map_goes_on(tmp_path):
+    voxel_map = make_map()
+    before = voxel_map.state()
+    snapshot = voxel_map.snapshot()
+    other = make_map(seed=3)
+    every = FrameVoxels(
+        other.coords(), FeatureBags.of(other.features()), other.colors(), other.normals(),
+        other.weights())
+    voxel_map.integrate(every, 11_000_000_000)
+    assert not torch.equal(voxel_map.state()["features"], before["features"])
+    save_map(tmp_path / "then.safetensors", snapshot, "test-encoder", "map")
+    loaded, _ = load_map(tmp_path / "then.safetensors")
+    for name, tensor in loaded.state().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_a_loaded_map_does_not_depend_on_its_file(saved):
+    loaded, _ = load_map(saved)
+    with saved.open("r+b") as file:  # whoever reads a truncated memory map is killed
+        file.truncate(10)
+    assert torch.equal(loaded.features(), make_map().features())
+
+
+def test_parts_of_killed_writers_are_removed(saved):
+    dead = saved.with_name(f".{saved.name}.999999999.part")
+    mine = saved.with_name(f".{saved.name}.1.part")  # process 1 lives
+    dead.touch()
+    mine.touch()
+    save_map(saved, make_map(3), "test-encoder", "map")
+    assert not dead.exists()
+    assert mine.exists()
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -106,7 +168,7 @@ def test_other_files_are_refused(tmp_path):
     assert "is no geopurify map" in refusal(path)
 
 
-@pytest.mark.parametrize("header", ["", "[]", "3", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("header", ["", "[]", "3", "{}", '{"format_version": 2}'])
 def test_a_broken_header_is_refused(saved, header):
     save_file({"weight": torch.zeros(3)}, saved, {"geopurify_map": header})
     assert "is damaged or no geopurify map" in refusal(saved)
@@ -129,14 +191,14 @@ def test_missing_or_misshapen_tensors_are_refused(saved):
     assert "is damaged" in refusal(saved)
 
 
-@pytest.mark.parametrize("broken", ["save_file", "fsync", "replace"])
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(saved, monkeypatch, broken):
     before = saved.read_bytes()
 
     def full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(map_file if broken == "save_file" else map_file.os, broken, full_disk)
+    monkeypatch.setattr(map_file.os, broken, full_disk)
     with pytest.raises(InputError, match=r"could not be written to .*No space left"):
         save_map(saved, make_map(seed=1), "test-encoder", "map")
     assert saved.read_bytes() == before

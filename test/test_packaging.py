@@ -15,7 +15,9 @@ import geopurify_ros
 
 ROOT = Path(__file__).parents[1]
 PREFIX = Path(sys.prefix)
-INTERFACES = ["msg/PromptResult", "msg/QueryResult", "msg/SemanticQuery", "srv/Query"]
+INTERFACES = [
+    "msg/PromptResult", "msg/QueryResult", "msg/SemanticQuery", "srv/MapFile", "srv/Query",
+]
 # Upstream's tf2_msgs/TFMessage, so that /tf of a real ROS 2 is understood.
 TF_MESSAGE_HASH = "RIHS01_e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087"
 

@@ -9,6 +9,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from geopurify_ros.core.palette import label_color
+from geopurify_ros.data import messages
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros import clouds, convert
 from geopurify_ros.ros.point_cloud2 import (
@@ -25,8 +26,8 @@ def test_colour_image_round_trip():
     rgb = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     msg = convert.image_from_array(rgb, "rgb8", "camera", convert.stamp_msg(12))
     wire = deserialize_message(serialize_message(msg), Image)
-    np.testing.assert_array_equal(convert.rgb_from_image(wire), rgb)
-    assert convert.stamp_ns(wire.header.stamp) == 12
+    np.testing.assert_array_equal(messages.rgb_from_image(wire), rgb)
+    assert messages.stamp_ns(wire.header.stamp) == 12
 
 
 def test_rows_may_be_padded():
@@ -35,7 +36,7 @@ def test_rows_may_be_padded():
     padded = np.zeros((2, 12), np.uint8)
     padded[:, :9] = rgb.reshape(2, 9)
     msg.step, msg.data = 12, padded.tobytes()
-    np.testing.assert_array_equal(convert.rgb_from_image(msg), rgb)
+    np.testing.assert_array_equal(messages.rgb_from_image(msg), rgb)
 
 
 def test_depth_units_and_missing_values():
@@ -43,21 +44,21 @@ def test_depth_units_and_missing_values():
     millimetres = np.array([[0, 1500], [250, 65535]], np.uint16)
     msg = convert.image_from_array(millimetres, "16UC1", "camera", convert.stamp_msg(0))
     np.testing.assert_allclose(
-        convert.depth_from_image(msg), [[np.nan, 1.5], [0.25, 65.535]], rtol=1e-6)
+        messages.depth_from_image(msg), [[np.nan, 1.5], [0.25, 65.535]], rtol=1e-6)
     metres = np.array([[np.nan, 1.5, np.inf], [-np.inf, -1.0, 0.0]], np.float32)
     msg = convert.image_from_array(metres, "32FC1", "camera", convert.stamp_msg(0))
     np.testing.assert_array_equal(
-        convert.depth_from_image(msg), [[np.nan, 1.5, np.nan], [np.nan] * 3])
+        messages.depth_from_image(msg), [[np.nan, 1.5, np.nan], [np.nan] * 3])
 
 
 def test_stamps_are_exact():
     for nanoseconds in (0, 999_999_999, 1_000_000_000, 1_795_264_810_565_090_579):
-        assert convert.stamp_ns(convert.stamp_msg(nanoseconds)) == nanoseconds
+        assert messages.stamp_ns(convert.stamp_msg(nanoseconds)) == nanoseconds
 
 
 def test_uncalibrated_camera_info_is_refused():
     with pytest.raises(InputError, match="calibrated"):
-        convert.intrinsics_from_info(CameraInfo())
+        messages.intrinsics_from_info(CameraInfo())
 
 
 def test_labelled_cloud_carries_all_fields():

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from rclpy.executors import ExternalShutdownException
 
 RUN = [sys.executable, "-m", "geopurify_ros.cli", "run"]
 
@@ -60,3 +62,26 @@ def test_an_int_will_do_for_a_float_parameter():
     node = start("--ros-args", "-p", "depth.max_m:=4", "-p", "encoder.name:=nothing")
     said, _ = node.communicate(timeout=60)
     assert "no encoder 'nothing'" in said, "4 is accepted, only the encoder is not"
+
+
+def test_a_callback_that_raises_is_told_and_ends_nothing(monkeypatch):
+    from geopurify_ros.ros import main
+
+    said, steps = [], iter([RuntimeError("never thought of"), None, ExternalShutdownException()])
+
+    class Executor:
+        def spin_once(self):
+            step = next(steps)
+            if step is not None:
+                raise step
+
+    class Node:
+        def get_logger(self):
+            return SimpleNamespace(error=said.append)
+
+    monkeypatch.setattr(main.rclpy, "ok", lambda: True)
+    with pytest.raises(ExternalShutdownException):
+        main._spin(Executor(), Node())
+    (sentence,) = said
+    assert "the node goes on" in sentence
+    assert "never thought of" in sentence

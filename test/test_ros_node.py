@@ -105,7 +105,7 @@ def test_semantic_query_sets_adds_removes_and_clears(harness):
         publisher.publish(SemanticQuery(action=action, prompts=prompts))
 
     def active():
-        query = harness.node._query
+        query = harness.node.worker.query
         return list(query.prompts) if query else []
 
     for action, prompts, expected in (
@@ -340,7 +340,7 @@ def test_bad_query_is_named_and_the_old_one_stays(harness, text, part):
     harness.ask("red")
     harness.camera.query.publish(String(data=text))
     harness.wait_for_warning("/geopurify/query", part)
-    assert harness.node._query.prompts == ("red",)
+    assert harness.node.worker.query.prompts == ("red",)
     harness.assert_alive()
 
 

@@ -6,7 +6,7 @@ import pytest
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from ros_harness import START_NS, ColorEncoder, Harness
+from ros_harness import START_NS, SUCCESS, ColorEncoder, Harness
 from std_msgs.msg import Header
 
 from geopurify_ros.ros.convert import stamp_msg
@@ -27,7 +27,7 @@ def test_poses_from_pose_stamped():
     harness = Harness(**{"pose.source": "pose"})
     try:
         publisher = harness.camera.create_publisher(PoseStamped, "pose", 20)
-        harness.wait(lambda: publisher.get_subscription_count() == 1, "discovery")
+        harness.wait_for_reader(publisher)
 
         def pose(ns: int, x: float, w: float = 1.0) -> PoseStamped:
             msg = PoseStamped(header=Header(frame_id="map", stamp=stamp_msg(ns)))
@@ -53,7 +53,7 @@ def test_poses_from_odometry_are_composed_with_tf():
     harness = Harness(**{"pose.source": "odom"})
     try:
         publisher = harness.camera.create_publisher(Odometry, "odom", 20)
-        harness.wait(lambda: publisher.get_subscription_count() == 1, "discovery")
+        harness.wait_for_reader(publisher)
         odom = Odometry(header=Header(frame_id="map", stamp=stamp_msg(START_NS + 100_000_000)),
                         child_frame_id="base_link")
         odom.pose.pose.position.x, odom.pose.pose.orientation.w = 3.0, 1.0
@@ -98,10 +98,10 @@ def test_deactivate_and_activate_keep_the_map():
         harness.assert_alive()
         voxels = len(harness.node.worker.pipeline.map)
         assert rclpy.ok(context=harness.node_context)
-        harness.node.deactivate()
+        assert harness.node.trigger_deactivate() == SUCCESS
         assert not harness.node.is_active
         assert len(harness.node.worker.pipeline.map) == voxels > 0
-        harness.node.activate()
+        assert harness.node.trigger_activate() == SUCCESS
         harness.wait(harness._is_connected, "discovery")
         harness.assert_alive()
         assert len(harness.node.worker.pipeline.map) > voxels

@@ -26,7 +26,7 @@ class KeyframeGate:
 
     def __init__(self, config: KeyframeConfig) -> None:
         """Start with no keyframe."""
-        self._config = config
+        self.config = config
         self._last: tuple[NDArray[np.float64], int] | None = None
 
     def is_keyframe(self, T_world_camera: NDArray[np.float64], stamp_ns: int) -> bool:
@@ -37,9 +37,9 @@ class KeyframeGate:
         translation_m, rotation_rad = pose_distance(last_pose, T_world_camera)
         waited_s = abs(stamp_ns - last_stamp_ns) * 1e-9
         return (
-            translation_m >= self._config.min_translation_m
-            or rotation_rad >= self._config.min_rotation_rad
-            or waited_s >= self._config.max_interval_s
+            translation_m >= self.config.min_translation_m
+            or rotation_rad >= self.config.min_rotation_rad
+            or waited_s >= self.config.max_interval_s
         )
 
     def accept(self, T_world_camera: NDArray[np.float64], stamp_ns: int) -> None:

@@ -90,6 +90,12 @@ class Pipeline:
         self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
 
+    @property
+    def up(self) -> tuple[float, float, float]:
+        """Mean up direction of the cameras, of length one; zeros before the first frame."""
+        x, y, z = (self.up_sum / self.up_sum.norm().clamp_min(1e-9)).tolist()
+        return x, y, z
+
     @torch.inference_mode()
     def integrate(self, frame: RgbdFrame) -> IntegrateReport:
         """Lift the features of one frame into the map (METHODS 1.8, weighted mean)."""
@@ -144,8 +150,13 @@ class Pipeline:
 
     def reset(self) -> None:
         """Empty the map."""
-        self.map = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
-        self.up_sum = torch.zeros(3, dtype=torch.float64)
+        empty = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
+        self.replace_map(empty, torch.zeros(3, dtype=torch.float64))
+
+    def replace_map(self, voxel_map: VoxelMap, up_sum: Tensor) -> None:
+        """Go on with another map; it is not purified yet. `up_sum` (3,): see the attribute."""
+        self.map = voxel_map
+        self.up_sum = up_sum
         self._affinity = None
 
     def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:

@@ -8,6 +8,7 @@ up to the rounding of half precision (5e-4 relative per update; test_core_voxel_
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,29 @@ from geopurify_ros.errors import InputError, expect_shape
 CHUNK_ROWS = 4096
 _ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
 _GROWTH = 1.2
+
+
+@dataclass(frozen=True)
+class MapSnapshot:
+    """A map as it was, on its device; the map may go on growing meanwhile.
+
+    Attributes:
+        features: chunks (R, D) float16 of the V rows, in order; shared with the map, never write.
+        coords: (V, 3) int32.
+        attributes: (V, 7) float32, colour 0..255, normal sum, weight.
+        last_seen_ns: (V,) int64.
+    """
+
+    feature_dim: int
+    voxel_size_m: float
+    features: tuple[Tensor, ...]
+    coords: Tensor
+    attributes: Tensor
+    last_seen_ns: Tensor
+
+    def __len__(self) -> int:
+        """Number of voxels V."""
+        return len(self.coords)
 
 
 class VoxelMap:
@@ -35,6 +59,7 @@ class VoxelMap:
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
+        self._shared: set[int] = set()  # chunks that a snapshot holds: copied before a write
         self._attributes = torch.zeros((0, 7), device=self.device)
         self._coords = torch.zeros((0, 3), dtype=torch.int32, device=self.device)
         self._last_seen_ns = torch.zeros(0, dtype=torch.int64, device=self.device)
@@ -96,13 +121,38 @@ class VoxelMap:
         """Move each row's feature by its share towards the new one, chunk by chunk."""
         edges = torch.arange(0, (len(self._features) + 1) * CHUNK_ROWS, CHUNK_ROWS)
         cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
-        for number, chunk in enumerate(self._features):
+        for number in range(len(self._features)):
+            if cuts[number] == cuts[number + 1]:
+                continue
+            chunk = self._writable_chunk(number)
             for start in range(cuts[number], cuts[number + 1], _ROWS_AT_ONCE):
                 stop = min(start + _ROWS_AT_ONCE, cuts[number + 1])
                 local = rows[start:stop] - number * CHUNK_ROWS
                 mean = chunk.index_select(0, local).to(torch.float32)
                 mean.lerp_(bags.features(start, stop), share[start:stop])
                 chunk.index_copy_(0, local, mean.to(torch.float16))
+
+    def _writable_chunk(self, number: int) -> Tensor:
+        if number in self._shared:
+            self._features[number] = self._features[number].clone()
+            self._shared.discard(number)
+        return self._features[number]
+
+    def snapshot(self) -> MapSnapshot:
+        """The map as it is now, without a copy of the features: 48 bytes a voxel are copied.
+
+        Chunks of features are copied later, one by one, when a frame changes them.
+        """
+        self._shared = set(range(len(self._features)))
+        count = len(self)
+        return MapSnapshot(
+            self.feature_dim,
+            self.voxel_size_m,
+            tuple(chunk for _, chunk in self.feature_chunks()),
+            self._coords[:count].clone(),
+            self._attributes[:count].clone(),
+            self._last_seen_ns[:count].clone(),
+        )
 
     def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their features (R, D) float16, chunk by chunk; views, do not write."""

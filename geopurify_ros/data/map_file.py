@@ -1,21 +1,32 @@
-"""Maps on disk: one safetensors file, its header says what the features mean. Never pickle."""
+"""Maps on disk: one safetensors file, its header says what the features mean. Never pickle.
+
+Written chunk by chunk straight from the map's memory, read through a memory map. The running map
+never depends on the file once it is loaded: whoever truncates a mapped file kills its readers.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
 from geopurify_ros.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_KEY = "geopurify_map"
+_TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest numbers first: aligned
+_DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,12 @@ class MapHeader:
     num_voxels: int
     stamp_ns: int
     up: tuple[float, float, float]  # mean up direction of the cameras, for pictures
+    sha256: str  # of the other fields and all tensors
 
 
 def save_map(
     path: Path,
-    voxel_map: VoxelMap,
+    content: VoxelMap | MapSnapshot,
     encoder_id: str,
     frame: str,
     up: tuple[float, float, float] = (0.0, 0.0, 1.0),
@@ -44,27 +56,20 @@ def save_map(
     Raises:
         InputError: the file cannot be written.
     """
-    last_seen_ns = voxel_map.last_seen_ns()
-    header = MapHeader(
-        FORMAT_VERSION,
-        encoder_id,
-        voxel_map.feature_dim,
-        voxel_map.voxel_size_m,
-        frame,
-        len(voxel_map),
-        int(last_seen_ns.max()) if len(last_seen_ns) else 0,
-        up,
-    )
+    snapshot = content.snapshot() if isinstance(content, VoxelMap) else content
+    header = _header(snapshot, encoder_id, frame, up)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask wants it; save_file takes 600
-        save_file(voxel_map.state(), temporary, {"geopurify_map": json.dumps(asdict(header))})
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
+        _remove_leftovers(path)
+        with temporary.open("wb") as file:
+            file.write(_preamble(snapshot, header))
+            for block in _blocks(snapshot):
+                file.write(block)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+        _sync_folder(path.parent)
+    except OSError as error:
         raise InputError(f"the map could not be written to {path}: {error}") from error
     finally:
         with contextlib.suppress(OSError):
@@ -72,34 +77,124 @@ def save_map(
     return header
 
 
+def _header(
+    snapshot: MapSnapshot, encoder_id: str, frame: str, up: tuple[float, float, float]
+) -> MapHeader:
+    stamps = snapshot.last_seen_ns
+    header = MapHeader(
+        FORMAT_VERSION,
+        encoder_id,
+        snapshot.feature_dim,
+        snapshot.voxel_size_m,
+        frame,
+        len(snapshot),
+        int(stamps.max()) if len(stamps) else 0,
+        up,
+        "",
+    )
+    fields = asdict(header) | {"sha256": _checksum(asdict(header), _blocks(snapshot))}
+    return MapHeader(**fields)
+
+
+def _checksum(fields: dict[str, Any], blocks: Iterator[memoryview]) -> str:
+    known = {name: value for name, value in fields.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(snapshot: MapSnapshot) -> Iterator[memoryview]:
+    """The bytes of all tensors in the order of the file, a few megabytes at a time."""
+    for name in _TENSORS:
+        tensors = snapshot.features if name == "features" else (getattr(snapshot, name),)
+        for tensor in tensors:
+            yield _bytes_of(tensor)
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().view(-1).numpy()
+    return array.data.cast("B") if len(array) else memoryview(b"")
+
+
+def _preamble(snapshot: MapSnapshot, header: MapHeader) -> bytes:
+    """Length and JSON that a safetensors file begins with."""
+    document: dict[str, Any] = {"__metadata__": {_KEY: json.dumps(asdict(header))}}
+    offset = 0
+    for name in _TENSORS:
+        if name == "features":
+            shape, dtype = [len(snapshot), snapshot.feature_dim], torch.float16
+        else:
+            tensor = getattr(snapshot, name)
+            shape, dtype = list(tensor.shape), tensor.dtype
+        size = dtype.itemsize * torch.Size(shape).numel()
+        document[name] = {"dtype": _DTYPES[dtype], "shape": shape,
+                          "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Parts of writers that were killed."""
+    for part in path.parent.glob(f".{path.name}.*.part"):
+        writer = part.name.split(".")[-2]
+        if writer.isdigit() and not Path(f"/proc/{writer}").exists():
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name safe, too; not every file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def load_map(
     path: Path,
     encoder_id: str | None = None,
     voxel_size_m: float | None = None,
     device: torch.device | str = "cpu",
+    frame: str | None = None,
 ) -> tuple[VoxelMap, MapHeader]:
-    """Read a map; `encoder_id` and `voxel_size_m` are what it will be used with (None: any).
+    """Read a map; what is given of encoder, voxel size and frame must be the file's (None: any).
 
     Raises:
-        InputError: no such file, not a map, another version, or made with another encoder or
-            voxel size.
+        InputError: no such file, not a map, another version, made with another encoder, voxel
+            size or frame, truncated or changed.
     """
     if not path.is_file():
         raise InputError(f"there is no map file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("geopurify_map")
+            text = (file.metadata() or {}).get(_KEY)
             if text is None:
                 raise InputError(f"{path} is no geopurify map")
             header = _read_header(path, text)
+            _check_use(path, header, encoder_id, voxel_size_m, frame)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
+        _check_content(path, header, state)
     except InputError:
         raise
-    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError,
+            RuntimeError) as error:
         raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
-    if (len(voxel_map), voxel_map.feature_dim) != (header.num_voxels, header.feature_dim):
-        raise InputError(f"{path} is damaged: it does not hold what its header says")
+    return voxel_map, header
+
+
+def _check_use(
+    path: Path,
+    header: MapHeader,
+    encoder_id: str | None,
+    voxel_size_m: float | None,
+    frame: str | None,
+) -> None:
     if encoder_id is not None and header.encoder != encoder_id:
         raise InputError(
             f"{path} was made with encoder {header.encoder}, not {encoder_id}: "
@@ -110,7 +205,23 @@ def load_map(
             f"{path} was made with voxels of {header.voxel_size_m} m, not {voxel_size_m} m: "
             "ask for that voxel size or map again"
         )
-    return voxel_map, header
+    if frame is not None and header.frame != frame:
+        raise InputError(
+            f"{path} was made in frame '{header.frame}', not '{frame}': set map.frame to that "
+            "frame or map again"
+        )
+
+
+def _check_content(path: Path, header: MapHeader, state: dict[str, Tensor]) -> None:
+    """What the header says of the tensors, and that neither was changed."""
+    features = state["features"]
+    if tuple(features.shape) != (header.num_voxels, header.feature_dim):
+        raise InputError(f"{path} is damaged: it does not hold what its header says")
+    blocks = (_bytes_of(state[name]) for name in _TENSORS)
+    if _checksum(asdict(header), blocks) != header.sha256:
+        raise InputError(f"{path} is damaged: its content does not match its checksum")
+    if not all(bool(torch.isfinite(state[name]).all()) for name in ("attributes", "features")):
+        raise InputError(f"{path} is damaged: it holds values that are not finite")
 
 
 def _read_header(path: Path, text: str) -> MapHeader:

@@ -69,9 +69,9 @@ class DemoClient(Node):
         self.first_fused_s: float | None = None  # after the start of this process
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
-        for status in msg.status:
-            if status.hardware_id == f"/{NAMESPACE}/mapping":
-                self.status = {entry.key: entry.value for entry in status.values}
+        mine = [s for s in msg.status if s.hardware_id == f"/{NAMESPACE}/mapping"]
+        if mine:
+            self.status = {entry.key: entry.value for s in mine for entry in s.values}
         if self.first_fused_s is None and int(self.status.get("frames.fused", 0)):
             self.first_fused_s = _process_age_s()
 

@@ -1,80 +1,44 @@
-"""From image messages to posed frames: pairing, waiting for the pose, checking."""
+"""From image messages to posed frames: pairing, waiting for the pose, time that jumps."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
+from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from geopurify_ros.config import Config, QosConfig
+from geopurify_ros.config import Config
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.errors import GeoPurifyError, InputError, TransformError
-from geopurify_ros.ros.convert import (
-    depth_from_image,
-    intrinsics_from_info,
-    rgb_from_image,
-    stamp_ns,
-)
+from geopurify_ros.data.frame_maker import FrameMaker, Shot, Topics
+from geopurify_ros.data.messages import stamp_ns
+from geopurify_ros.data.pair_sync import PairSync
+from geopurify_ros.errors import InputError, TransformError
 from geopurify_ros.ros.poses import PoseSource
 from geopurify_ros.ros.report import FrameCounts, Reporter
-from geopurify_ros.ros.sync import PairSync
+from geopurify_ros.ros.subscription import InputSubscription, TopicView
 
 _MAX_WAITING = 10  # pairs that wait for a pose
 _RESTART_NS = 1_000_000_000  # a jump back by more is a restarted source, not a late message
 
 
-class ImageSubscription:
-    """An image subscription that is reliable exactly when its publishers are (qos.reliability).
+@dataclass
+class _Waiting:
+    """A pair whose pose is not known yet."""
 
-    A reliable subscription hears no best-effort publisher, and a best-effort one loses most raw
-    images over the default transport.
-    """
-
-    def __init__(
-        self, node: Node, topic: str, config: QosConfig, callback: Callable[[Image], None]
-    ) -> None:
-        """Subscribe; with "auto" best effort first, because that matches every publisher."""
-        self._node, self._config, self._callback = node, config, callback
-        self._topic = topic
-        self._reliable = config.reliability == "reliable"
-        self._subscription = self._subscribe()
-
-    @property
-    def topic(self) -> str:
-        """Full name of the topic."""
-        return self._subscription.topic_name
-
-    def adapt(self) -> None:
-        """Follow the publishers; called now and then."""
-        if self._config.reliability != "auto":
-            return
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
-        if publishers and reliable != self._reliable:
-            self.destroy()
-            self._reliable = reliable
-            self._subscription = self._subscribe()
-
-    def destroy(self) -> None:
-        """End the subscription."""
-        self._node.destroy_subscription(self._subscription)
-
-    def _subscribe(self):
-        kind = ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
-        qos = QoSProfile(depth=self._config.depth, reliability=kind)
-        return self._node.create_subscription(Image, self._topic, self._callback, qos)
+    since_ns: int  # on the node's clock
+    rgb: Image | CompressedImage
+    depth: Image | CompressedImage
 
 
 class FrameInputs:
     """Subscribes to colour, depth, camera info and poses; hands on what belongs together.
 
     `ready` gets a function that makes the frame: decoding runs on the worker's thread, and only
-    for the frame that is taken.
+    for the frame that is taken. `jumped` hears that time went back.
     """
 
     def __init__(
@@ -84,93 +48,172 @@ class FrameInputs:
         counts: FrameCounts,
         reporter: Reporter,
         ready: Callable[[Callable[[], RgbdFrame]], None],
+        jumped: Callable[[], None],
     ) -> None:
         """Subscribe."""
-        self._node, self._config = node, config
-        self._counts, self._reporter, self._ready = counts, reporter, ready
-        self._poses = PoseSource(node, config, reporter.warn)
+        self._node, self.config = node, config
+        self._counts, self._reporter = counts, reporter
+        self._ready, self._jumped = ready, jumped
+        self.poses = PoseSource(node, config, reporter.warn)
         self._sync = PairSync(
             int(config.sync.slop_s * 1e9), config.sync.queue_size, self._on_pair, self._on_unpaired
         )
-        self._waiting: deque[tuple[float, Image, Image]] = deque()  # deadline, colour, depth
+        self._waiting: deque[_Waiting] = deque()
         self._info: CameraInfo | None = None
-        self._newest_ns = 0
-        self._rgb = ImageSubscription(node, "rgb/image", config.qos, self._on_rgb)
-        self._depth = ImageSubscription(node, "depth/image", config.qos, self._on_depth)
-        self._info_subscription = node.create_subscription(
-            CameraInfo, "rgb/camera_info", self._on_info, qos_profile_sensor_data
-        )
+        self._depth_info: CameraInfo | None = None
+        self._stamped_alike = False  # colour images and their camera infos
+        self._newest_ns: int | None = None
+        self.camera_frame = ""  # whose pose is looked up; known with the first image
+        self.offset_s = 0.0  # between the stamps of the last pair
+        self.last_pose_error = ""
+        self._subscribe()
+        # Images wait on the steady clock: with use_sim_time the other one may stand still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers = [
-            node.create_timer(0.02, self._try_waiting),
-            node.create_timer(0.2, self._adapt),
+            node.create_timer(0.02, self._try_waiting, clock=steady),
+            node.create_timer(0.2, self._adapt, clock=steady),
         ]
+        threshold = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-_RESTART_NS),
+            on_clock_change=False,
+        )
+        self._jump = node.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+
+    def _subscribe(self) -> None:
+        node, camera, qos = self._node, self.config.camera, self.config.qos
+
+        def images(argument: str, transport: str, suffix: str, settings, callback):
+            name = {"rgb": "colour images", "depth": "depth images"}[argument]
+            topic = f"{argument}/image"
+            kind = Image if transport == "raw" else CompressedImage
+            if transport != "raw":  # as image_transport: the suffix follows the remapped name
+                topic = node.resolve_topic_name(topic) + suffix
+            return InputSubscription(node, name, argument, kind, topic, settings, callback)
+
+        self._rgb = images(
+            "rgb", camera.rgb_transport, "/compressed",
+            ("qos.rgb", qos.rgb_reliability, qos.rgb_queue), self._on_rgb,
+        )
+        self._depth = images(
+            "depth", camera.depth_transport, "/compressedDepth",
+            ("qos.depth", qos.depth_reliability, qos.depth_queue), self._on_depth,
+        )
+        info_qos = ("qos.info", qos.info_reliability, qos.info_queue)
+        self._subscriptions = [self._rgb, self._depth]
+
+        def infos(name: str, argument: str, topic: str, callback) -> InputSubscription:
+            made = InputSubscription(node, name, argument, CameraInfo, topic, info_qos, callback)
+            self._subscriptions.append(made)
+            return made
+
+        info = infos("camera infos", "camera_info", "rgb/camera_info", self._on_info)
+        depth_info = info
+        if not camera.depth_registered:
+            depth_info = infos(
+                "depth camera infos", "depth_camera_info", "depth/camera_info",
+                self._on_depth_info,
+            )
+        self.topics = Topics(self._rgb.topic, self._depth.topic, info.topic, depth_info.topic)
+        self._maker = FrameMaker(camera, self.topics)
 
     def destroy(self) -> None:
         """End all subscriptions; what waits is dropped and counted."""
+        self._jump.unregister()
         for timer in self._timers:
             self._node.destroy_timer(timer)
-        self._rgb.destroy()
-        self._depth.destroy()
-        self._node.destroy_subscription(self._info_subscription)
-        self._poses.destroy()
-        self._sync.clear()
-        while self._waiting:
-            self._waiting.popleft()
-            self._counts.dropped("stopped")
+        for subscription in self._subscriptions:
+            subscription.destroy()
+        self.poses.destroy()
+        self._give_up("stopped")
+
+    def views(self) -> list[TopicView]:
+        """What is known of each input topic."""
+        found = [subscription.view() for subscription in self._subscriptions]
+        pose = self.poses.view()
+        return found if pose is None else [*found, pose]
 
     def _adapt(self) -> None:
-        self._rgb.adapt()
-        self._depth.adapt()
+        for subscription in (*self._subscriptions, self.poses):
+            subscription.adapt()
 
     def _on_info(self, msg: CameraInfo) -> None:
         self._info = msg
-        if any(msg.d):
-            self._reporter.warn(
-                self._info_subscription.topic_name,
-                f"lens distortion ({msg.distortion_model}) is not corrected: "
-                "subscribe to rectified images",
-            )
+        if stamp_ns(msg.header.stamp) == self._newest_ns:
+            self._stamped_alike = True
+        self._try_waiting()
 
-    def _on_rgb(self, msg: Image) -> None:
+    def _on_depth_info(self, msg: CameraInfo) -> None:
+        self._depth_info = msg
+
+    def _on_rgb(self, msg: Image | CompressedImage) -> None:
         self._counts.received()
         self._sync.add(0, stamp_ns(msg.header.stamp), msg)
 
-    def _on_depth(self, msg: Image) -> None:
+    def _on_depth(self, msg: Image | CompressedImage) -> None:
         self._sync.add(1, stamp_ns(msg.header.stamp), msg)
 
-    def _on_unpaired(self, _rgb: Image) -> None:
+    def _on_unpaired(self, _rgb: Image | CompressedImage) -> None:
         self._counts.dropped("unpaired")
         self._reporter.warn(
             self._rgb.topic,
             f"images have no partner on {self._depth.topic} within sync.slop_s = "
-            f"{self._config.sync.slop_s} s: is depth published, do the stamps agree?",
+            f"{self.config.sync.slop_s} s: is depth published, do the stamps agree?",
         )
 
-    def _on_pair(self, rgb: Image, depth: Image) -> None:
+    def _on_pair(self, rgb: Image | CompressedImage, depth: Image | CompressedImage) -> None:
         time_ns = stamp_ns(rgb.header.stamp)
-        if time_ns <= self._newest_ns and self._newest_ns:
-            self._went_back(time_ns)
+        self.offset_s = (stamp_ns(depth.header.stamp) - time_ns) * 1e-9
+        if self._newest_ns is not None and time_ns <= self._newest_ns:
+            self._went_back(self._newest_ns - time_ns)
             return
         self._newest_ns = time_ns
-        if self._info is None:
-            self._drop("no_camera_info", self._info_subscription.topic_name,
-                       f"no message yet, images on {self._rgb.topic} cannot be used without it")
-            return
+        if self._info is not None and stamp_ns(self._info.header.stamp) == time_ns:
+            self._stamped_alike = True
         if len(self._waiting) >= _MAX_WAITING:
             self._waiting.popleft()
             self._drop("no_pose", "pose", "too many images wait for their pose", "full")
-        deadline = time.monotonic() + self._config.pose.timeout_s
-        self._waiting.append((deadline, rgb, depth))
+        self._waiting.append(_Waiting(self._node.get_clock().now().nanoseconds, rgb, depth))
         self._try_waiting()
 
-    def _went_back(self, time_ns: int) -> None:
-        back_s = (self._newest_ns - time_ns) * 1e-9
-        text = f"the stamp is {back_s:.3f} s before the newest one"
-        if self._newest_ns - time_ns > _RESTART_NS:
-            text += "; the source seems to have restarted, old poses are forgotten"
-            self._newest_ns = time_ns
-            self._poses.clear()
+    def _missing_info(self) -> str | None:
+        if self._info is None:
+            return self.topics.info
+        if not self.config.camera.depth_registered and self._depth_info is None:
+            return self.topics.depth_info
+        return None
+
+    def _info_is_due(self, pair: _Waiting) -> bool:
+        """Whether the camera info of this very image is still on its way: it may be a new one."""
+        image_ns = stamp_ns(pair.rgb.header.stamp)
+        return self._stamped_alike and stamp_ns(self._info.header.stamp) < image_ns
+
+    def _went_back(self, by_ns: int) -> None:
+        text = f"the stamp is {by_ns * 1e-9:.3f} s before the newest one"
+        if by_ns > _RESTART_NS:
+            self._restart(self._rgb.topic, f"{text}; the source seems to have restarted")
         self._drop("stamp_backwards", self._rgb.topic, text, "backwards")
+
+    def _on_jump(self, jump) -> None:
+        self._restart("/clock", f"time jumped back by {-jump.delta.nanoseconds * 1e-9:.3f} s")
+
+    def _restart(self, topic: str, cause: str) -> None:
+        """Time begins anew: nothing of before may meet what comes."""
+        then = {
+            "continue": "the map is kept and mapping goes on",
+            "reset": "the map is emptied",
+        }[self.config.time.on_jump_back]
+        self._reporter.warn(
+            topic, f"{cause}: old poses are forgotten, {then} (time.on_jump_back)", "restart"
+        )
+        self._newest_ns, self._stamped_alike = None, False
+        self.poses.clear()
+        self._give_up("time_jumped")
+        self._jumped()
+
+    def _give_up(self, reason: str) -> None:
+        for _ in range(self._sync.clear() + len(self._waiting)):
+            self._counts.dropped(reason)
+        self._waiting.clear()
 
     def _drop(self, reason: str, topic: str, sentence: str, kind: str | None = None) -> None:
         self._counts.dropped(reason)
@@ -178,41 +221,47 @@ class FrameInputs:
 
     def _try_waiting(self) -> None:
         """Hand on every pair whose pose is known by now; drop those that waited too long."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        timeout_s = self.config.pose.timeout_s
         for _ in range(len(self._waiting)):
-            deadline, rgb, depth = self._waiting.popleft()
-            camera = self._config.pose.camera_frame or depth.header.frame_id
-            try:
-                pose = self._poses.lookup(camera, stamp_ns(rgb.header.stamp))
-            except (TransformError, InputError) as error:
-                if time.monotonic() < deadline:
-                    self._waiting.append((deadline, rgb, depth))
-                else:
-                    source = {"tf": "/tf"}.get(self._config.pose.source, self._config.pose.source)
-                    self._drop("no_pose", source, f"no pose for the image: {error}", "no pose")
-                continue
-            info = self._info
-            self._ready(lambda r=rgb, d=depth, i=info, p=pose: self._frame(r, d, i, p))
+            pair = self._waiting.popleft()
+            is_late = (now_ns - pair.since_ns) * 1e-9 >= timeout_s
+            missing = self._missing_info()
+            if missing and is_late:
+                self._drop("no_camera_info", missing, f"no message yet, images on "
+                           f"{self._rgb.topic} cannot be used without it")
+            elif not is_late and (missing or self._info_is_due(pair)):
+                self._waiting.append(pair)
+            else:
+                if is_late:
+                    self._stamped_alike = False  # waited for nothing: do not wait again
+                self._try_pose(pair, is_late)
 
-    def _frame(
-        self, rgb_msg: Image, depth_msg: Image, info: CameraInfo, T_map_camera: np.ndarray
-    ) -> RgbdFrame:
-        """Decode and check; every error names its topic."""
-        info_topic = self._info_subscription.topic_name
-        rgb = _named(self._rgb.topic, rgb_from_image, rgb_msg)
-        depth_m = _named(self._depth.topic, depth_from_image, depth_msg)
-        intrinsics = _named(info_topic, intrinsics_from_info, info)
-        for topic, size in ((self._depth.topic, depth_m.shape), (self._rgb.topic, rgb.shape[:2])):
-            if size != (info.height, info.width):
-                raise InputError(
-                    f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says "
-                    f"{info.width} x {info.height}: publish depth registered to colour"
-                )
-        time_ns = stamp_ns(rgb_msg.header.stamp)
-        return RgbdFrame(rgb, depth_m, intrinsics, T_map_camera, time_ns)
+    def _try_pose(self, pair: _Waiting, is_late: bool) -> None:
+        try:
+            shot = self._posed(pair)
+        except (TransformError, InputError) as error:
+            self.last_pose_error = str(error)
+            if not is_late:
+                self._waiting.append(pair)
+                return
+            self._drop("no_pose", self.poses.topic, (
+                f"no pose for the image: {error}; waited pose.timeout_s = "
+                f"{self.config.pose.timeout_s} s; chain: {self.poses.chain(self.camera_frame)}"
+            ), "no pose")
+            return
+        self.last_pose_error = ""
+        self._ready(lambda: self._maker.make(shot))
 
-
-def _named(topic: str, convert: Callable, message):
-    try:
-        return convert(message)
-    except GeoPurifyError as error:
-        raise InputError(f"{topic}: {error}") from error
+    def _posed(self, pair: _Waiting) -> Shot:
+        time_ns = stamp_ns(pair.rgb.header.stamp)
+        given = self.config.pose.camera_frame
+        if self.config.camera.depth_registered:
+            self.camera_frame = given or pair.depth.header.frame_id
+            pose = self.poses.lookup(self.camera_frame, time_ns)
+            return Shot(pair.rgb, pair.depth, self._info, pose)
+        self.camera_frame = given or pair.rgb.header.frame_id
+        pose = self.poses.lookup(self.camera_frame, time_ns)
+        depth_frame = pair.depth.header.frame_id
+        T_color_depth = self.poses.between(self.camera_frame, depth_frame, time_ns)
+        return Shot(pair.rgb, pair.depth, self._info, pose, self._depth_info, T_color_depth)

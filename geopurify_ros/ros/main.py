@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from typing import NoReturn
 
 import rclpy
@@ -12,7 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from geopurify_ros.config import Config
 from geopurify_ros.errors import GeoPurifyError
-from geopurify_ros.ros.node import MappingNode, check_parameters
+from geopurify_ros.ros.node import MappingNode
 
 
 class _NodeLog(logging.Handler):
@@ -37,12 +38,11 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     try:
         node = MappingNode(defaults)
         logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
-        check_parameters(node.config)
-        node.configure()
-        node.activate()
+        if node.config.lifecycle.autostart:
+            _start(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
+        _spin(executor, node)
     except ExternalShutdownException:
         pass
     except KeyboardInterrupt:
@@ -63,6 +63,27 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
     return 0
 
 
+def _start(node: MappingNode) -> None:
+    for transition in (node.trigger_configure, node.trigger_activate):
+        transition()
+        if node.problem is not None:
+            raise node.problem
+
+
+def _spin(executor: SingleThreadedExecutor, node: MappingNode) -> None:
+    """Serve callbacks until the context ends; one that raises is told and ends nothing."""
+    while rclpy.ok():
+        try:
+            executor.spin_once()
+        except ExternalShutdownException:
+            raise
+        except Exception:
+            if not rclpy.ok():
+                raise
+            trace = traceback.format_exc(limit=-4)
+            node.get_logger().error(f"internal error in a callback, the node goes on: {trace}")
+
+
 def _leave() -> NoReturn:
     """End with exit code 0 although Python was interrupted.
 
@@ -76,8 +97,7 @@ def _leave() -> NoReturn:
 
 def _close(node: MappingNode) -> None:
     try:
-        if node.is_active:
-            node.deactivate()
+        node.close()
         node.destroy_node()
     except KeyboardInterrupt:
         pass  # a second Ctrl-C while closing: we are going already

@@ -1,33 +1,36 @@
 """The node `mapping`: RGB-D and poses in, labelled clouds out.
 
-It converts, schedules and publishes; the method is core/pipeline.py. configure(), activate() and
-deactivate() have the meaning of a lifecycle node's transitions.
+It converts, schedules and publishes; the method is core/pipeline.py. A managed node: configure
+loads the weights, activate subscribes, deactivate stops and keeps the map, cleanup frees memory.
 """
 
 from __future__ import annotations
 
+import gc
+import traceback
+
+import torch
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.node import Node
-from rclpy.task import Future
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
-from geopurify_ros.core.query import TextQuery, check_prompts, make_query, parse_prompts
 from geopurify_ros.encoders import load_encoder, pick_device
-from geopurify_ros.errors import ConfigError, InputError
-from geopurify_ros.msg import SemanticQuery
+from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.inputs import FrameInputs
+from geopurify_ros.ros.map_services import MapServices
 from geopurify_ros.ros.outputs import Outputs
-from geopurify_ros.ros.params import declare_config
+from geopurify_ros.ros.params import check_prompts_in, declare_config, follow_changes
+from geopurify_ros.ros.queries import Queries
 from geopurify_ros.ros.report import FrameCounts, Reporter
+from geopurify_ros.ros.watchdog import Watchdog
 from geopurify_ros.ros.worker import MappingWorker
-from geopurify_ros.srv import Query
+
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class MappingNode(Node):
+class MappingNode(LifecycleNode):
     """Subscriptions, publications and services of the mapping node."""
 
     def __init__(
@@ -43,26 +46,68 @@ class MappingNode(Node):
         """
         super().__init__("mapping", **node_arguments)
         self.config = declare_config(self, defaults or Config())
+        check_prompts_in(self.config)
+        follow_changes(self, lambda: self.config, self._change)
         self.counts = FrameCounts()
+        self.worker: MappingWorker | None = None
+        self.problem: Exception | None = None  # why the last transition failed
         self._encoder = encoder
         self._reporter = Reporter(self.get_logger())
-        self._active_parts: list = []
-        self._query: TextQuery | None = None
+        self._outputs: Outputs | None = None
+        self._inputs: FrameInputs | None = None
+        self._purify_timer = None
+        self._parts: list = []  # what lives while the node is active, each with destroy()
         # A service that awaits the worker keeps its group busy; images are in another one. Its
         # coroutine is resumed whenever the executor wakes, by the input timers at the latest.
         self._service_group = ReentrantCallbackGroup()
 
     @property
     def is_active(self) -> bool:
-        """Between activate() and deactivate()."""
-        return bool(self._active_parts)
+        """Between activate and deactivate."""
+        return bool(self._parts)
 
-    def configure(self) -> None:
-        """Load the encoder and create the publishers.
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the encoder and create the publishers."""
+        return self._guarded("configure", self._configure)
 
-        Raises:
-            ConfigError, CheckpointError: the encoder or the device cannot be had.
-        """
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and start to work."""
+        return self._guarded("activate", self._activate)
+
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """End subscriptions and work; the map stays."""
+        return self._guarded("deactivate", self._deactivate)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the map and the encoder."""
+        return self._guarded("cleanup", self._cleanup)
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """End for good, from any state."""
+        if self.is_active:
+            self._guarded("deactivate", self._deactivate)
+        return self._guarded("cleanup", self._cleanup)
+
+    def close(self) -> None:
+        """Stop without a transition, as the context may be gone: the process ends."""
+        if self.is_active:
+            self._guarded("deactivate", self._deactivate)
+
+    def _guarded(self, name: str, transition) -> TransitionCallbackReturn:
+        """Run a transition; a failure is told and leaves the node in the state before."""
+        self.problem = None
+        try:
+            transition()
+        except GeoPurifyError as error:
+            self.problem = error
+            self.get_logger().error(f"cannot {name}: {error}")
+        except Exception as error:  # rclpy would swallow it
+            self.problem = error
+            if self.context.ok():
+                self.get_logger().error(f"cannot {name}: {traceback.format_exc(limit=-4)}")
+        return _SUCCESS if self.problem is None else _FAILURE
+
+    def _configure(self) -> None:
         device = pick_device(self.config.encoder.device)
         self.get_logger().info(f"loading encoder {self.config.encoder.name} on {device}")
         encoder = self._encoder or load_encoder(self.config.encoder.name, device)
@@ -71,155 +116,62 @@ class MappingNode(Node):
         pipeline = Pipeline(encoder, self.config, device)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
 
-    def activate(self) -> None:
-        """Subscribe and start to work."""
-        self.worker.start()
-        if self.config.query.initial:
-            self._set_query(self._checked(self.config.query.initial))
+    def _activate(self) -> None:
+        worker, group = self.worker, self._service_group
+        worker.start()
         self._inputs = FrameInputs(
-            self, self.config, self.counts, self._reporter, self.worker.submit_frame
+            self, self.config, self.counts, self._reporter, worker.submit_frame, self._time_jumped
         )
-        self._active_parts = [
-            (self.destroy_subscription, self.create_subscription(
-                String, "query", self._on_query, 10)),
-            (self.destroy_subscription, self.create_subscription(
-                SemanticQuery, "semantic_query", self._on_semantic_query, 10)),
-            (self.destroy_service, self.create_service(
-                Query, "~/query", self._on_ask, callback_group=self._service_group)),
-            (self.destroy_service, self.create_service(
-                Trigger, "~/purify", self._on_purify, callback_group=self._service_group)),
-            (self.destroy_timer, self.create_timer(1.0, self._every_second)),
+        self._parts = [
+            self._inputs,
+            Queries(self, lambda: self.config, worker, self._outputs, self._reporter, group),
+            MapServices(self, self.config.map.frame, worker, group),
+            Watchdog(self, self._inputs, worker, self.counts, self._reporter),
         ]
-        period_s = self.config.purify.period_s
-        if period_s > 0:
-            timer = self.create_timer(period_s, self.worker.request_purify)
-            self._active_parts.append((self.destroy_timer, timer))
+        self._set_purify_timer()
+        topics = self._inputs.topics
         self.get_logger().info(
-            f"mapping: images on {self.resolve_topic_name('rgb/image')} and "
-            f"{self.resolve_topic_name('depth/image')}, poses from {self.config.pose.source}; "
-            f"ask on {self.resolve_topic_name('query')}"
+            f"mapping: images on {topics.rgb} and {topics.depth}, calibration on {topics.info}, "
+            f"poses from {self._inputs.poses.topic}; ask on {self.resolve_topic_name('query')}"
         )
 
-    def deactivate(self) -> None:
-        """End subscriptions and work; the map stays."""
-        for destroy, part in self._active_parts:
-            destroy(part)
-        self._active_parts = []
-        self._inputs.destroy()
+    def _deactivate(self) -> None:
+        parts, self._parts = self._parts, []
+        for part in reversed(parts):
+            part.destroy()
+        self._set_purify_timer()
         self.worker.stop()
 
-    def _on_query(self, msg: String) -> None:
-        try:
-            self._set_query(self._checked(msg.data))
-        except InputError as error:
-            self._reporter.warn(self.resolve_topic_name("query"), str(error))
+    def _cleanup(self) -> None:
+        self.worker = self._inputs = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+        self._outputs = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # for other processes: torch would keep it for itself
 
-    def _checked(self, text: str) -> TextQuery:
-        prompts = parse_prompts(text, self.config.query.max_prompts)
-        return make_query(prompts, self._negatives([]), self.config.query.threshold)
-
-    def _negatives(self, given: list[str]) -> tuple[str, ...]:
-        default = self.config.query.negatives
-        if given:
-            return check_prompts(given, self.config.query.max_prompts)
-        return parse_prompts(default, self.config.query.max_prompts) if default else ()
-
-    def _on_semantic_query(self, msg: SemanticQuery) -> None:
-        try:
-            self._set_query(self._edited(msg))
-        except InputError as error:
-            self._reporter.warn(self.resolve_topic_name("semantic_query"), str(error))
-
-    def _edited(self, msg: SemanticQuery) -> TextQuery | None:
-        """The active query after a SemanticQuery; None when no prompt is left."""
-        active = list(self._query.prompts) if self._query else []
-        if msg.action == SemanticQuery.ACTION_CLEAR:
-            return None
-        if msg.action == SemanticQuery.ACTION_REMOVE:
-            left = [p for p in active if p not in check_prompts(list(msg.prompts), 1000)]
-            if not left:
-                return None
-            wanted = left
-        elif msg.action == SemanticQuery.ACTION_ADD:
-            wanted = active + list(msg.prompts)
-        elif msg.action == SemanticQuery.ACTION_SET:
-            wanted = list(msg.prompts)
-        else:
-            raise InputError(f"there is no action {msg.action}: see msg/SemanticQuery.msg")
-        return self._made(wanted, list(msg.negatives), msg.threshold)
-
-    def _made(self, prompts: list[str], negatives: list[str], threshold: float) -> TextQuery:
-        if not 0.0 <= threshold <= 1.0:  # false for NaN too
-            raise InputError(f"the threshold is {threshold}, expected 0 to 1")
-        return make_query(
-            check_prompts(prompts, self.config.query.max_prompts),
-            self._negatives(negatives),
-            threshold or self.config.query.threshold,
+    def _set_purify_timer(self) -> None:
+        if self._purify_timer is not None:
+            self.destroy_timer(self._purify_timer)
+        period_s = self.config.purify.period_s
+        wanted = self.is_active and period_s > 0
+        self._purify_timer = (
+            self.create_timer(period_s, self.worker.request_purify) if wanted else None
         )
 
-    def _set_query(self, asked: TextQuery | None) -> None:
-        self._query = asked
-        names = ", ".join(asked.prompts) if asked else "nothing"
-        self.get_logger().info(f"active query: {names}")
-        self.worker.set_query(asked)
+    def _change(self, config: Config) -> None:
+        """Take new values of live parameters."""
+        old_period_s = self.config.purify.period_s
+        self.config = config
+        if self.worker is not None:
+            self.worker.configure(config)
+            self._outputs.min_voxels = config.query.min_voxels
+        if self.is_active:
+            self._inputs.config = config
+            if config.purify.period_s != old_period_s:
+                self._set_purify_timer()
 
-    async def _on_ask(self, request: Query.Request, response: Query.Response) -> Query.Response:
-        try:
-            asked = self._made(list(request.prompts), list(request.negatives), request.threshold)
-        except InputError as error:
-            response.message = str(error)
-            return response
-        future = Future()
-        if not self.worker.ask(asked, future.set_result):
-            response.message = "too many queries are waiting, ask again later"
-            return response
-        result = await future
-        if isinstance(result, Exception):
-            response.message = f"the query failed: {result}"
-            return response
-        answer, stamp_ns = result
-        response.result = self._outputs.result(self.worker.pipeline, asked, answer, stamp_ns)
-        found = sum(r.found for r in response.result.results)
-        response.success = True
-        response.message = f"{found} of {len(asked.prompts)} prompts found"
-        return response
-
-    async def _on_purify(
-        self, _request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        future = Future()
-        self.worker.request_purify(future.set_result)
-        result = await future
-        response.success = not isinstance(result, Exception)
-        response.message = (
-            f"purified {result.num_voxels} voxels, entropy {result.entropy:.2f}"
-            if response.success else f"purification failed: {result}"
-        )
-        return response
-
-    def _every_second(self) -> None:
-        self.worker.request_map()
-        counts = self.counts.snapshot()
-        pipeline = self.worker.pipeline
-        values = {f"frames.{name}": str(n) for name, n in counts.items()}
-        values["map.voxels"] = str(len(pipeline.map))
-        values["map.bytes"] = str(pipeline.map.num_bytes)
-        values["purify.count"] = str(pipeline.num_purifications)
-        if self.worker.last_purify:
-            values["purify.entropy"] = f"{self.worker.last_purify.entropy:.3f}"
-        for stage, ms in pipeline.stopwatch.median_ms().items():
-            values[f"median_ms.{stage}"] = f"{ms:.1f}"
-        fused = counts["fused"]
-        summary = f"{fused} frames fused, {len(pipeline.map)} voxels"
-        self._outputs.diagnostics(summary, values, warn=fused == 0)
-
-
-def check_parameters(config: Config) -> None:
-    """Raise ConfigError for what only a query can tell: prompts in parameters."""
-    try:
-        if config.query.initial:
-            parse_prompts(config.query.initial, config.query.max_prompts)
-        if config.query.negatives:
-            parse_prompts(config.query.negatives, config.query.max_prompts)
-    except InputError as error:
-        raise ConfigError(f"query.initial or query.negatives: {error}") from error
+    def _time_jumped(self) -> None:
+        if self.config.time.on_jump_back == "reset":
+            self.worker.replace_map(Pipeline.reset, 0, lambda _result: None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import Point
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -23,13 +22,12 @@ class Outputs:
 
     def __init__(self, node: Node, map_frame: str, min_voxels: int) -> None:
         """Create the publishers."""
-        self._node, self._frame, self._min_voxels = node, map_frame, min_voxels
+        self._node, self._frame, self.min_voxels = node, map_frame, min_voxels
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._labeled = node.create_publisher(PointCloud2, "labeled_cloud", latched)
         self._raw_labeled = node.create_publisher(PointCloud2, "raw_labeled_cloud", latched)
         self._map = node.create_publisher(PointCloud2, "map_cloud", latched)
         self._result = node.create_publisher(QueryResult, "query_result", latched)
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Publish map_cloud."""
@@ -59,7 +57,7 @@ class Outputs:
         self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
     ) -> QueryResult:
         """The message of an answer."""
-        found = summarize(asked, answer.purified, pipeline.map.centers_m(), self._min_voxels)
+        found = summarize(asked, answer.purified, pipeline.map.centers_m(), self.min_voxels)
         made = QueryResult(header=self._header(stamp_ns))
         made.num_voxels = len(pipeline.map)
         made.num_purifications = pipeline.num_purifications
@@ -74,17 +72,10 @@ class Outputs:
             ))
         return made
 
-    def diagnostics(self, summary: str, values: dict[str, str], warn: bool) -> None:
-        """Publish one status entry."""
-        array = DiagnosticArray(header=Header(stamp=self._node.get_clock().now().to_msg()))
-        array.status.append(DiagnosticStatus(
-            level=DiagnosticStatus.WARN if warn else DiagnosticStatus.OK,
-            name=f"{self._node.get_name()}: map",
-            hardware_id=self._node.get_fully_qualified_name(),
-            message=summary,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        ))
-        self._diagnostics.publish(array)
+    def destroy(self) -> None:
+        """End the publishers, and with them the clouds they keep for late subscribers."""
+        for publisher in (self._labeled, self._raw_labeled, self._map, self._result):
+            self._node.destroy_publisher(publisher)
 
     def _header(self, stamp_ns: int) -> Header:
         return Header(frame_id=self._frame, stamp=stamp_msg(stamp_ns))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -29,8 +32,8 @@ _SETTLE_S = 1.0  # subscribers change their QoS once they have seen ours
 class Player(Node):
     """The topics of an RGB-D camera with known poses, reliable, in the namespace of the node."""
 
-    def __init__(self, map_frame: str, **node_arguments) -> None:
-        """Create the publishers."""
+    def __init__(self, map_frame: str, clock: bool = False, **node_arguments) -> None:
+        """Create the publishers; `clock`: publish /clock, too."""
         super().__init__("player", **node_arguments)
         qos = QoSProfile(depth=10)  # reliable: raw images get lost otherwise
         self._map_frame = map_frame
@@ -39,25 +42,19 @@ class Player(Node):
         self._info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
         self._pose = self.create_publisher(PoseStamped, "pose", qos)
         self._tf = self.create_publisher(TFMessage, "/tf", 100)
-
-    def wait_for_subscribers(self, timeout_s: float) -> bool:
-        """Until somebody listens to colour and depth; false when nobody came."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self._rgb.get_subscription_count() and self._depth.get_subscription_count():
-                time.sleep(_SETTLE_S)
-                return True
-            time.sleep(0.05)
-        return False
+        self._time = self.create_publisher(Clock, "/clock", 10) if clock else None
+        self.images = (self._rgb, self._depth)
 
     def wait_until_delivered(self) -> None:
         """Until the subscribers have acknowledged the last images, two seconds at most."""
-        for publisher in (self._rgb, self._depth):
+        for publisher in self.images:
             publisher.wait_for_all_acked(Duration(seconds=2))
 
     def publish(self, frame: RgbdFrame, stamp_ns: int) -> None:
         """One frame with the given stamp; the pose goes first, so that it is there in time."""
         header = Header(frame_id=CAMERA_FRAME, stamp=stamp_msg(stamp_ns))
+        if self._time is not None:
+            self._time.publish(Clock(clock=header.stamp))
         self._publish_pose(frame, header)
         height, width = frame.depth_m.shape
         k = frame.intrinsics
@@ -88,6 +85,24 @@ class Player(Node):
         self._tf.publish(TFMessage(transforms=[transform]))
 
 
+def wait_for_readers(publishers: Iterable[Publisher], timeout_s: float) -> None:
+    """Until somebody listens to every one of `publishers`.
+
+    Raises:
+        InputError: nobody came in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not all(publisher.get_subscription_count() for publisher in publishers):
+        if time.monotonic() > deadline:
+            names = " and ".join(publisher.topic_name for publisher in publishers)
+            raise InputError(
+                f"nobody subscribed to {names} within {timeout_s:g} s: is the node running, in "
+                "this domain and namespace?"
+            )
+        time.sleep(0.05)
+    time.sleep(_SETTLE_S)
+
+
 def play(player: Player, sequence: Sequence, rate_hz: float, loop: bool) -> Iterator[int]:
     """Publish the frames at `rate_hz` with stamps of now; yields the number of each."""
     while True:
@@ -105,7 +120,13 @@ def play(player: Player, sequence: Sequence, rate_hz: float, loop: bool) -> Iter
 
 
 def play_sequence(
-    folder: Path, rate_hz: float, loop: bool, namespace: str, map_frame: str, wait_s: float
+    folder: Path,
+    rate_hz: float,
+    loop: bool,
+    namespace: str,
+    map_frame: str,
+    wait_s: float,
+    clock: bool = False,
 ) -> dict[str, int]:
     """`geopurify play`: publish a sequence folder; returns the number of frames sent.
 
@@ -118,12 +139,9 @@ def play_sequence(
     rclpy.init(args=[])
     frames = 0
     try:
-        player = Player(map_frame, namespace=namespace)
-        if wait_s > 0 and not player.wait_for_subscribers(wait_s):
-            raise InputError(
-                f"nobody subscribed to {player.resolve_topic_name('rgb/image')} and depth/image "
-                f"within {wait_s:g} s: is the node running, in this domain and namespace?"
-            )
+        player = Player(map_frame, clock, namespace=namespace)
+        if wait_s > 0:
+            wait_for_readers(player.images, wait_s)
         total = None if loop else len(sequence)
         playing = play(player, sequence, rate_hz, loop)
         for _ in tqdm(playing, total=total, desc="play", unit="frame"):
@@ -132,6 +150,10 @@ def play_sequence(
         player.wait_until_delivered()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # interrupted between two messages: the context is gone, and with it the publishers
     finally:
         rclpy.try_shutdown()
     return {"frames": frames}

@@ -10,9 +10,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from tf2_msgs.msg import TFMessage
 
+from geopurify_ros.data.messages import matrix_from_pose
+from geopurify_ros.data.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError, TransformError
-from geopurify_ros.ros.convert import matrix_from_pose
-from geopurify_ros.ros.transform_buffer import TransformBuffer
 
 try:
     import tf2_ros
@@ -47,6 +47,10 @@ class OwnListener:
         """(4, 4) that takes points of `source` into `target`; TransformError if unknown."""
         return self._buffer.lookup(target, source, time_ns)
 
+    def describe(self, target: str, source: str) -> str:
+        """The frames between the two, or where the tree is cut."""
+        return self._buffer.describe(target, source)
+
     def clear(self) -> None:
         """Forget what moved; static transforms stay."""
         self._buffer.clear()
@@ -73,6 +77,14 @@ class Tf2Listener:
             raise TransformError(str(error)) from error
         t, q = found.transform.translation, found.transform.rotation
         return matrix_from_pose((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+    def describe(self, target: str, source: str) -> str:
+        """The frames between the two, or where the tree is cut."""
+        try:
+            self._buffer.lookup_transform(target, source, Time())
+        except tf2_ros.TransformException as error:
+            return str(error)
+        return f"{target} <- {source}"
 
     def clear(self) -> None:
         """Forget everything, as tf2 does on a jump back in time."""

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from geopurify_ros.config import Config
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Answer, Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
-from geopurify_ros.errors import GeoPurifyError
+from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
-_MAX_QUESTIONS = 32
+_MAX_JOBS = 32
 
 
 class Listener(Protocol):
@@ -34,9 +35,10 @@ class Listener(Protocol):
         """There is no active query any more."""
 
 
-@dataclass
-class _Question:
-    asked: TextQuery
+@dataclass(frozen=True)
+class _Job:
+    what: str
+    run: Callable[[], Any]
     done: Callable[[Any], None]
 
 
@@ -55,17 +57,30 @@ class MappingWorker:
         self.pipeline = pipeline
         self.stamp_ns = 0  # of the newest fused frame
         self.last_purify: PurifyReport | None = None
+        self.is_paused = False
+        # what fails at present ("frame", "purify", "query", "map") and how; for diagnostics
+        self.failing: dict[str, str] = {}
         self._gate, self._counts = gate, counts
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
         self._stopping = False
         self._frame: Callable[[], RgbdFrame] | None = None
-        self._questions: deque[_Question] = deque()
+        self._jobs: deque[_Job] = deque()
         self._purify_done: list[Callable[[Any], None]] = []
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
         self._map_is_new = self._purify_is_due = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def query(self) -> TextQuery | None:
+        """The active query."""
+        return self._query
+
+    def configure(self, config: Config) -> None:
+        """Take new values of live parameters; the next job uses them."""
+        self.pipeline.config = config
+        self._gate.config = config.keyframe
 
     def start(self) -> None:
         """Begin to work, for the first time or again."""
@@ -74,21 +89,26 @@ class MappingWorker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the job at hand and end."""
+        """Finish the job at hand and end; whoever still waits is told."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
-            if self._frame is not None:
-                self._counts.dropped("stopped")
-                self._frame = None
+            self._drop_frame("stopped")
+            waiting = [*(job.done for job in self._jobs), *self._purify_done]
+            self._jobs.clear()
+            self._purify_done.clear()
         if self._thread is not None:
             self._thread.join()
+        for done in waiting:
+            done(InputError("the node was deactivated"))
 
     def submit_frame(self, build: Callable[[], RgbdFrame]) -> None:
         """Offer a frame; `build` makes it from messages on the worker's thread."""
         with self._wake:
-            if self._frame is not None:
-                self._counts.dropped("busy")
+            if self.is_paused:
+                self._counts.dropped("paused")
+                return
+            self._drop_frame("busy")
             self._frame = build
             self._wake.notify()
 
@@ -99,17 +119,29 @@ class MappingWorker:
             self._flags.add("answer" if asked is not None else "clear")
             self._wake.notify()
 
-    def ask(self, asked: TextQuery, done: Callable[[Any], None]) -> bool:
-        """Answer once without touching the active query; false when too many wait already.
+    def call(self, what: str, run: Callable[[], Any], done: Callable[[Any], None]) -> bool:
+        """Run a job between two frames; false when too many wait already.
 
-        `done` gets (Answer, stamp_ns), or the error.
+        `done` gets what `run` returns, or the error.
         """
         with self._wake:
-            if len(self._questions) >= _MAX_QUESTIONS:
+            if len(self._jobs) >= _MAX_JOBS:
                 return False
-            self._questions.append(_Question(asked, done))
+            self._jobs.append(_Job(what, run, done))
             self._wake.notify()
             return True
+
+    def ask(self, asked: TextQuery, done: Callable[[Any], None]) -> bool:
+        """Answer once without touching the active query; `done` gets (Answer, stamp_ns)."""
+        return self.call("query", lambda: (self.pipeline.query(asked), self.stamp_ns), done)
+
+    def replace_map(
+        self, put: Callable[[Pipeline], None], stamp_ns: int, done: Callable[[Any], None]
+    ) -> bool:
+        """Let `put` change the map of the pipeline; what waits belongs to the old one."""
+        with self._wake:
+            self._drop_frame("reset")
+        return self.call("reset", lambda: self._replace(put, stamp_ns), done)
 
     def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
         """Purify now; without `done` only if the map changed since the last time."""
@@ -125,43 +157,53 @@ class MappingWorker:
             self._flags.add("map")
             self._wake.notify()
 
+    def _drop_frame(self, reason: str) -> None:
+        if self._frame is not None:
+            self._counts.dropped(reason)
+            self._frame = None
+
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._stopping or self._frame or self._questions or self._flags):
+                while not (self._stopping or self._frame or self._jobs or self._flags):
                     self._wake.wait()
                 if self._stopping:
                     return
+                jobs, self._jobs = self._jobs, deque()
                 flags, self._flags = self._flags, set()
-                questions, self._questions = self._questions, deque()
                 purify_done, self._purify_done = self._purify_done, []
                 build, self._frame = self._frame, None
-            for question in questions:
-                self._guard("query", lambda q=question: self._answer_once(q), question.done)
-            if "purify" in flags and (purify_done or self._purify_is_due):
-                self._guard("purify", lambda d=purify_done: self._purify(d), *purify_done)
-                flags.add("answer")
-            if "clear" in flags:
-                self._guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
-            if "answer" in flags and self._query is not None:
-                self._guard("query", self._answer)
-            if "map" in flags and self._map_is_new:
-                self._map_is_new = False
-                self._guard("map", self._publish_map)
+            for job in jobs:
+                self._guard(job.what, lambda j=job: j.done(j.run()), job.done)
+            self._serve(flags, purify_done)
             if build is not None:
                 self._guard("frame", lambda b=build: self._integrate(b))
+
+    def _serve(self, flags: set[str], purify_done: list[Callable[[Any], None]]) -> None:
+        if "purify" in flags and (purify_done or self._purify_is_due):
+            self._guard("purify", lambda: self._purify(purify_done), *purify_done)
+            flags.add("answer")
+        if "clear" in flags:
+            self._guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
+        if "answer" in flags and self._query is not None:
+            self._guard("query", self._answer)
+        if "map" in flags and self._map_is_new:
+            self._map_is_new = False
+            self._guard("map", self._publish_map)
 
     def _guard(self, what: str, job: Callable[[], None], *failed: Callable[[Any], None]) -> None:
         """Run a job; whatever it raises is told, counted and never ends the thread."""
         try:
             job()
+            self.failing.pop(what, None)
         except Exception as error:
+            bad_input = isinstance(error, GeoPurifyError)
             if what == "frame":
-                bad_input = isinstance(error, GeoPurifyError)
                 self._counts.dropped("bad_input" if bad_input else "internal_error")
-            if isinstance(error, GeoPurifyError):
+            if bad_input:
                 self._reporter.warn(what, str(error))
             else:
+                self.failing[what] = repr(error)
                 trace = traceback.format_exc(limit=-4)
                 self._reporter.warn(what, f"internal error, the map is kept: {trace}", repr(error))
             for done in failed:
@@ -174,9 +216,18 @@ class MappingWorker:
             return
         self.pipeline.integrate(frame)
         self._gate.accept(frame.T_world_camera, frame.stamp_ns)
-        self.stamp_ns = max(self.stamp_ns, frame.stamp_ns)
+        self.stamp_ns = frame.stamp_ns
         self._map_is_new = self._purify_is_due = True
         self._counts.fused()
+
+    def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> None:
+        put(self.pipeline)
+        self._gate.reset()
+        self.stamp_ns = stamp_ns
+        self.last_purify = None
+        self._map_is_new = self._purify_is_due = True
+        with self._wake:
+            self._flags |= {"answer", "map"}
 
     def _purify(self, done: list[Callable[[Any], None]]) -> None:
         self.last_purify = self.pipeline.purify()
@@ -192,6 +243,3 @@ class MappingWorker:
         if asked is not None:
             answer = self.pipeline.query(asked)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
-
-    def _answer_once(self, question: _Question) -> None:
-        question.done((self.pipeline.query(question.asked), self.stamp_ns))

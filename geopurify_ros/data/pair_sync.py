@@ -27,7 +27,8 @@ class PairSync:
         self._queue_size = queue_size
         self._paired = paired
         self._dropped = dropped
-        self._queues: tuple[deque, deque] = (deque(), deque())  # (stamp_ns, message)
+        # (stamp_ns, message)
+        self._queues: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
 
     def add(self, topic: int, stamp_ns: int, message: Any) -> None:
         """Take a message of topic 0 (colour) or 1 (depth)."""
@@ -43,11 +44,12 @@ class PairSync:
         self._forget_until(1 - topic, partner_ns, partner)
         self._paired(*((message, partner) if topic == 0 else (partner, message)))
 
-    def clear(self) -> None:
-        """Give everything up."""
-        for topic in (0, 1):
-            while self._queues[topic]:
-                self._give_up(topic)
+    def clear(self) -> int:
+        """Empty both queues; returns how many first messages (colour) were waiting."""
+        waiting = len(self._queues[0])
+        for queue in self._queues:
+            queue.clear()
+        return waiting
 
     def _forget_until(self, topic: int, stamp_ns: int, keep: Any = None) -> None:
         queue = self._queues[topic]

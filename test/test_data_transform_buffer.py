@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from geopurify_ros.data.messages import matrix_from_pose
+from geopurify_ros.data.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError, TransformError
-from geopurify_ros.ros.convert import matrix_from_pose, quaternion_from_matrix, stamp_msg
-from geopurify_ros.ros.transform_buffer import TransformBuffer
+from geopurify_ros.ros.convert import quaternion_from_matrix, stamp_msg
 
 SECOND = 1_000_000_000
 # child, parent, axis, turns per second, velocity: every link turns steadily and moves straight
@@ -157,3 +158,13 @@ def test_quaternions_of_matrices_round_trip():
         q /= np.linalg.norm(q)
         found = quaternion_from_matrix(matrix_from_pose((0, 0, 0), tuple(q))[:3, :3])
         np.testing.assert_allclose(found * np.sign(found @ q), q, atol=1e-12)
+
+
+def test_one_stamp_of_the_far_future_does_not_lock_out_what_comes():
+    """And neither does a source that restarts its clock."""
+    buffer = TransformBuffer(cache_s=10.0)
+    still = ((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+    buffer.set("map", "camera", 2**31 * SECOND, *still)
+    for seconds in (100, 101):
+        buffer.set("map", "camera", seconds * SECOND, *still)
+    assert buffer.lookup("map", "camera", int(100.5 * SECOND))[0, 3] == 1.0

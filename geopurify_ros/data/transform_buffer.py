@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from geopurify_ros.data.messages import matrix_from_pose, stamp_ns
 from geopurify_ros.errors import InputError, TransformError
-from geopurify_ros.ros.convert import matrix_from_pose, stamp_ns
-
-_STATIC = None
 
 
-def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+def slerp(
+    a: NDArray[np.float64], b: NDArray[np.float64], share: float
+) -> NDArray[np.float64]:
     """(4,) quaternion between unit quaternions, along the shorter arc."""
     dot = float(a @ b)
     if dot < 0:
@@ -23,7 +25,21 @@ def slerp(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
     if sine < 1e-12:
         return a
     angle = share * np.arctan2(sine, dot)  # exact for small angles, where arccos is not
-    return np.cos(angle) * a + np.sin(angle) * across / sine
+    turned: NDArray[np.float64] = np.cos(angle) * a + np.sin(angle) * across / sine
+    return turned
+
+
+_Value = tuple[NDArray[np.float64], NDArray[np.float64]]  # translation (3,), quaternion (4,)
+
+
+class _Link:
+    """The poses of one child in its parent."""
+
+    def __init__(self, parent: str, static: bool) -> None:
+        self.parent = parent
+        self.static = static
+        self.times: list[int] = []  # sorted; [0] for a static link
+        self.values: dict[int, _Value] = {}
 
 
 class TransformBuffer:
@@ -32,12 +48,10 @@ class TransformBuffer:
     def __init__(self, cache_s: float = 10.0) -> None:
         """Keep `cache_s` seconds behind the newest transform of each frame."""
         self._cache_ns = int(cache_s * 1e9)
-        self._parent: dict[str, str] = {}
-        self._times: dict[str, list[int] | None] = {}  # sorted, or _STATIC
-        self._values: dict = {}  # child -> {ns: (t, q)}, or (t, q)
+        self._links: dict[str, _Link] = {}  # by child
         self._lock = threading.Lock()
 
-    def set_transform(self, msg, static: bool = False) -> None:
+    def set_transform(self, msg: Any, static: bool = False) -> None:
         """Take one geometry_msgs/TransformStamped.
 
         Raises:
@@ -50,8 +64,8 @@ class TransformBuffer:
         )
 
     def set(
-        self, parent: str, child: str, time_ns: int, translation: tuple, quaternion: tuple,
-        static: bool = False,
+        self, parent: str, child: str, time_ns: int, translation: tuple[float, ...],
+        quaternion: tuple[float, ...], static: bool = False,
     ) -> None:
         """Take the pose of `child` in `parent`; see set_transform."""
         parent, child = parent.lstrip("/"), child.lstrip("/")
@@ -61,18 +75,19 @@ class TransformBuffer:
         q = np.asarray(quaternion, dtype=np.float64)
         value = (np.asarray(translation, dtype=np.float64), q / np.linalg.norm(q))
         with self._lock:
-            self._parent[child] = parent
-            if static:
-                self._times[child], self._values[child] = _STATIC, value
-            else:
-                self._insert(child, time_ns, value)
+            link = self._links.get(child)
+            if link is None or link.static != static or static:
+                link = self._links[child] = _Link(parent, static)
+            link.parent = parent
+            self._insert(link, 0 if static else time_ns, value)
 
-    def _insert(self, child: str, time_ns: int, value) -> None:
-        if self._times.get(child) is _STATIC:
-            self._times[child], self._values[child] = [], {}
-        times, values = self._times[child], self._values[child]
+    def _insert(self, link: _Link, time_ns: int, value: _Value) -> None:
+        times, values = link.times, link.values
         if times and time_ns < times[-1] - self._cache_ns:
-            return
+            # Time began anew, or one stamp was far in the future: what is there would never
+            # be reached again, and would keep out all that comes.
+            times.clear()
+            values.clear()
         if time_ns not in values:
             insort(times, time_ns)
         values[time_ns] = value
@@ -84,10 +99,9 @@ class TransformBuffer:
     def clear(self) -> None:
         """Forget all but static transforms, as after a jump back in time."""
         with self._lock:
-            for child in [c for c, times in self._times.items() if times is not _STATIC]:
-                del self._times[child], self._values[child], self._parent[child]
+            self._links = {child: link for child, link in self._links.items() if link.static}
 
-    def lookup(self, target: str, source: str, time_ns: int) -> np.ndarray:
+    def lookup(self, target: str, source: str, time_ns: int) -> NDArray[np.float64]:
         """(4, 4) float64 that takes points of frame `source` into frame `target`.
 
         Raises:
@@ -104,7 +118,8 @@ class TransformBuffer:
                 T_common_source = self._step(frame, time_ns) @ T_common_source
             for frame in down[: down.index(common)]:
                 T_common_target = self._step(frame, time_ns) @ T_common_target
-        return np.linalg.inv(T_common_target) @ T_common_source
+        T_target_source: NDArray[np.float64] = np.linalg.inv(T_common_target) @ T_common_source
+        return T_target_source
 
     @staticmethod
     def _no_path(target: str, source: str, down: list[str], up: list[str]) -> str:
@@ -113,18 +128,18 @@ class TransformBuffer:
             f"known are {' <- '.join(reversed(up))} and {' <- '.join(reversed(down))}"
         )
 
-    def _step(self, child: str, time_ns: int) -> np.ndarray:
-        times = self._times[child]
-        if times is _STATIC:
-            return matrix_from_pose(*self._values[child])
-        values = self._values[child]
+    def _step(self, child: str, time_ns: int) -> NDArray[np.float64]:
+        link = self._links[child]
+        times, values = link.times, link.values
+        if link.static:
+            return matrix_from_pose(*values[0])
         k = bisect_right(times, time_ns)
         if k and times[k - 1] == time_ns:
             return matrix_from_pose(*values[time_ns])
         if not 0 < k < len(times):
             off_s = (time_ns - (times[-1] if k else times[0])) * 1e-9
             where = f"{off_s:.3f} s after the newest" if k else f"{-off_s:.3f} s before the oldest"
-            raise TransformError(f"'{self._parent[child]}' <- '{child}': asked {where} transform")
+            raise TransformError(f"'{link.parent}' <- '{child}': asked {where} transform")
         before, after = times[k - 1], times[k]
         share = (time_ns - before) / (after - before)
         (t_a, q_a), (t_b, q_b) = values[before], values[after]
@@ -132,8 +147,34 @@ class TransformBuffer:
 
     def _chain(self, frame: str) -> list[str]:
         chain = [frame]
-        while chain[-1] in self._parent:
-            chain.append(self._parent[chain[-1]])
+        while chain[-1] in self._links:
+            chain.append(self._links[chain[-1]].parent)
             if len(chain) > 1000:
                 raise TransformError(f"the transforms above '{frame}' form a loop")
         return chain
+
+    def newest_ns(self, target: str, source: str) -> int | None:
+        """Stamp up to which every moving link between the frames is known; None: not connected."""
+        target, source = target.lstrip("/"), source.lstrip("/")
+        with self._lock:
+            up, down = self._chain(source), self._chain(target)
+            common = next((frame for frame in up if frame in down), None)
+            if common is None:
+                return None
+            between = up[: up.index(common)] + down[: down.index(common)]
+            moving = [self._links[c].times[-1] for c in between if not self._links[c].static]
+        return min(moving, default=0)
+
+    def describe(self, target: str, source: str) -> str:
+        """The frames from `target` down to `source`, or where they do not meet."""
+        target, source = target.lstrip("/"), source.lstrip("/")
+        try:
+            with self._lock:
+                up, down = self._chain(source), self._chain(target)
+        except TransformError as error:
+            return str(error)
+        common = next((frame for frame in up if frame in down), None)
+        if common is None:
+            return self._no_path(target, source, down, up)
+        path = down[: down.index(common) + 1] + up[: up.index(common)][::-1]
+        return " <- ".join(path)

@@ -1,0 +1,88 @@
+"""The configuration as text: ROS parameter files (`/**: ros__parameters:`) and assignments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from geopurify_ros.config import Config, Setting, settings, with_values
+from geopurify_ros.errors import ConfigError
+
+
+def as_yaml(config: Config) -> str:
+    """A ROS parameter file with every parameter, its meaning and its limits."""
+    lines = [
+        "# Every parameter of the node `mapping` with its default; a test keeps it in step with "
+        "the code.",
+        "# `live` ones may change while the node runs: ros2 param set /geopurify/mapping NAME "
+        "VALUE.",
+        "# The same names work on the command line: geopurify map ... --set depth.max_m=4.0",
+        "/**:",
+        "  ros__parameters:",
+    ]
+    last_group = ""
+    for name, spec in settings(config).items():
+        group, item = name.split(".")
+        if group != last_group:
+            lines.append(f"    {group}:")
+        last_group = group
+        limits = _limits(spec)
+        lines.append(f"      # {spec.about}" + (f" [{limits}]" if limits else ""))
+        # JSON is YAML, and keeps 5.0 a float and "map" a string
+        lines.append(f"      {item}: {json.dumps(spec.value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _limits(spec: Setting) -> str:
+    """What values it takes and when, "0 to 1, live"; empty where anything goes."""
+    parts = [" | ".join(spec.choices)] if spec.choices else []
+    if spec.low is not None and spec.high is not None:
+        parts.append(f"{spec.low:g} to {spec.high:g}")
+    return ", ".join(parts + ["live"] * spec.live)
+
+
+def with_assignments(config: Config, assignments: list[str]) -> Config:
+    """`config` after `["depth.max_m=4.0", ...]`; values are read as YAML."""
+    values = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"'{text}' is not of the form name=value")
+        try:
+            values[name.strip()] = yaml.safe_load(value) if value.strip() else ""
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError(f"the value of '{text}' cannot be read as YAML") from error
+    return with_values(config, values)
+
+
+def load_yaml(path: Path) -> Config:
+    """The configuration in a ROS parameter file (`/**: ros__parameters:`)."""
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())  # YAML errors come with a drawing
+        raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
+    values: dict[str, Any] = {}
+    for node in _mapping(document, path).values():
+        _flatten(_mapping(_mapping(node, path).get("ros__parameters"), path), "", values)
+    return with_values(Config(), values)
+
+
+def _mapping(tree: Any, path: Path) -> Mapping[str, Any]:
+    if tree is None:  # nothing but comments
+        return {}
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{path} is no ROS parameter file: expected /**: ros__parameters: ...")
+    return tree
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            _flatten(value, f"{prefix}{key}.", into)
+        elif f"{prefix}{key}" != "use_sim_time":  # every ROS node has this one of its own
+            into[f"{prefix}{key}"] = value

@@ -1,0 +1,134 @@
+"""Brings colour and depth onto the pixels of one ideal pinhole camera.
+
+Lens distortion is undone by looking up, for each ideal pixel, the pixel that the lens put it on:
+the models are given in that direction, so nothing has to be inverted. Depth of a second camera is
+projected into the colour camera, the nearest surface wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geopurify_ros.errors import InputError
+
+_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "": 0, "none": 0}  # coefficients at most
+_FISHEYE = ("equidistant", "fisheye", "kannala_brandt")
+_COARSER = 0.9  # colour is scaled to this share of the depth camera's resolution, so that the
+# projected depth covers its pixels without holes
+
+
+def check_distortion(model: str, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(8,) k1 k2 p1 p2 k3 k4 k5 k6 of a lens; zeros where it needs no correction.
+
+    Raises:
+        InputError: a model that is not known, or coefficients that do not belong to it.
+    """
+    if not np.isfinite(coefficients).all():
+        raise InputError("the distortion coefficients are not finite")
+    known = model in _MODELS
+    if not known and (model in _FISHEYE or coefficients.any()):
+        raise InputError(
+            f"the distortion model '{model}' is not supported (plumb_bob and rational_polynomial "
+            "are): subscribe to rectified images"
+        )
+    if not coefficients.any():
+        return np.zeros(8)
+    if len(coefficients) > _MODELS[model] or len(coefficients) < 4:
+        raise InputError(
+            f"{len(coefficients)} distortion coefficients do not belong to model '{model}'"
+        )
+    return np.pad(coefficients, (0, 8 - len(coefficients)))
+
+
+class Undistortion:
+    """A look-up from ideal to distorted pixels."""
+
+    def __init__(
+        self,
+        coefficients: NDArray[np.float64],  # (8,)
+        intrinsics: NDArray[np.float64],  # (3, 3), of the distorted and of the ideal image
+        size: tuple[int, int],  # H, W
+    ) -> None:
+        """Compute the nearest distorted pixel of each ideal one."""
+        (fx, _, cx), (_, fy, cy) = intrinsics[0], intrinsics[1]
+        v, u = np.mgrid[: size[0], : size[1]]
+        x, y = _distort((u - cx) / fx, (v - cy) / fy, coefficients)
+        # clipped before the cast: far outside, the polynomial has no bounds
+        column = np.rint(np.clip(fx * x + cx, -1, size[1])).astype(np.int64)
+        row = np.rint(np.clip(fy * y + cy, -1, size[0])).astype(np.int64)
+        self._inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+        self._pixel = np.where(self._inside, row * size[1] + column, 0)
+
+    def apply(self, image: NDArray[Any], outside: float) -> NDArray[Any]:  # (H, W) or (H, W, C)
+        """The image as an ideal camera sees it; `outside` where the lens saw nothing."""
+        flat = image.reshape(-1, *image.shape[2:])
+        ideal = flat[self._pixel]
+        ideal[~self._inside] = outside
+        return ideal
+
+
+def _distort(
+    x: NDArray[np.float64], y: NDArray[np.float64], coefficients: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normalised ideal coordinates to distorted ones."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = coefficients
+    r2 = x * x + y * y
+    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    finite = np.isfinite(distorted_x) & np.isfinite(distorted_y)
+    return np.where(finite, distorted_x, np.inf), np.where(finite, distorted_y, np.inf)
+
+
+def register_depth(
+    depth_m: NDArray[np.float32],  # (H, W), NaN = none
+    depth_intrinsics: NDArray[np.float64],  # (3, 3)
+    T_color_depth: NDArray[np.float64],  # (4, 4)
+    color_intrinsics: NDArray[np.float64],  # (3, 3)
+    color_size: tuple[int, int],  # H, W
+) -> NDArray[np.float32]:
+    """(H, W) depth along the colour camera's axis on its pixels, NaN where none falls."""
+    rows, columns = np.nonzero(np.isfinite(depth_m))
+    z = depth_m[rows, columns].astype(np.float64)
+    (fx, _, cx), (_, fy, cy) = depth_intrinsics[0], depth_intrinsics[1]
+    points = np.stack([(columns - cx) / fx * z, (rows - cy) / fy * z, z], axis=1)
+    points = points @ T_color_depth[:3, :3].T + T_color_depth[:3, 3]
+    points = points[points[:, 2] > 0]
+    z = points[:, 2]
+    (fx, _, cx), (_, fy, cy) = color_intrinsics[0], color_intrinsics[1]
+    height, width = color_size
+    u = np.clip(fx * points[:, 0] / z + cx, -2, width + 1)
+    v = np.clip(fy * points[:, 1] / z + cy, -2, height + 1)
+    nearest = np.full(height * width, np.inf)
+    for column in (np.floor(u), np.ceil(u)):  # each point covers the pixels around it
+        for row in (np.floor(v), np.ceil(v)):
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            pixel = (row[inside] * width + column[inside]).astype(np.int64)
+            np.minimum.at(nearest, pixel, z[inside])
+    nearest[np.isinf(nearest)] = np.nan
+    return nearest.reshape(height, width).astype(np.float32)
+
+
+def color_scale(
+    color_intrinsics: NDArray[np.float64], depth_intrinsics: NDArray[np.float64]
+) -> float:
+    """By how much colour must shrink for projected depth to leave no holes; 1 at most."""
+    ratio = depth_intrinsics[[0, 1], [0, 1]] / color_intrinsics[[0, 1], [0, 1]]
+    return float(min(1.0, _COARSER * ratio.min()))
+
+
+def scaled_intrinsics(
+    intrinsics: NDArray[np.float64], old_size: tuple[int, int], new_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The camera matrix after a resize from (H, W) to (H, W); pixel centres are integers."""
+    scaled = intrinsics.copy()
+    for axis, (old, new) in enumerate(
+        zip(reversed(old_size), reversed(new_size), strict=True)
+    ):
+        factor = new / old
+        scaled[axis, :2] *= factor
+        scaled[axis, 2] = (intrinsics[axis, 2] + 0.5) * factor - 0.5
+    return scaled

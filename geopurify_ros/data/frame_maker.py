@@ -1,0 +1,157 @@
+"""From the messages of one moment to a checked RgbdFrame; each error names its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from geopurify_ros.config import CameraConfig
+from geopurify_ros.core import rectify
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.data.compressed import depth_from_compressed, rgb_from_compressed
+from geopurify_ros.data.messages import (
+    depth_from_image,
+    intrinsics_from_info,
+    rgb_from_image,
+    stamp_ns,
+)
+from geopurify_ros.errors import GeoPurifyError, InputError
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Full names of the inputs, for the sentences."""
+
+    rgb: str
+    depth: str
+    info: str
+    depth_info: str
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The messages of one moment and where the cameras were.
+
+    Attributes:
+        rgb, depth: sensor_msgs Image or CompressedImage, as the configuration says.
+        info, depth_info: sensor_msgs CameraInfo; depth_info only where depth is not registered.
+        T_map_color: (4, 4) pose of the colour camera's optical frame.
+        T_color_depth: (4, 4) pose of the depth camera in it; where depth is not registered.
+    """
+
+    rgb: Any
+    depth: Any
+    info: Any
+    T_map_color: NDArray[np.float64]
+    depth_info: Any = None
+    T_color_depth: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class _Lens:
+    """What a CameraInfo says, kept as long as it says the same."""
+
+    key: tuple[Any, ...]
+    intrinsics: NDArray[np.float64]
+    undistortion: rectify.Undistortion | None
+
+
+class FrameMaker:
+    """Decodes, undistorts and registers; not thread-safe."""
+
+    def __init__(self, config: CameraConfig, topics: Topics) -> None:
+        """For images that come as `config` says."""
+        self._config, self._topics = config, topics
+        self._lenses: dict[str, _Lens] = {}  # by topic
+
+    def make(self, shot: Shot) -> RgbdFrame:
+        """The frame of one moment.
+
+        Raises:
+            InputError: something does not fit; the sentence begins with the guilty topic.
+        """
+        topics, config = self._topics, self._config
+        decode_rgb = rgb_from_image if config.rgb_transport == "raw" else rgb_from_compressed
+        decode_depth = (
+            depth_from_image if config.depth_transport == "raw" else depth_from_compressed
+        )
+        rgb = _named(topics.rgb, decode_rgb, shot.rgb)
+        depth_m = _named(topics.depth, decode_depth, shot.depth)
+        lens = self._lens(topics.rgb, rgb.shape[:2], topics.info, shot.info)
+        rgb = _ideal(lens, rgb, 0)
+        stamp = stamp_ns(shot.rgb.header.stamp)
+        if config.depth_registered:
+            lens = self._lens(topics.depth, depth_m.shape, topics.info, shot.info)
+            depth_m = _ideal(lens, depth_m, np.nan)
+            return RgbdFrame(rgb, depth_m, lens.intrinsics, shot.T_map_color, stamp)
+        depth_lens = self._lens(topics.depth, depth_m.shape, topics.depth_info, shot.depth_info)
+        depth_m = _ideal(depth_lens, depth_m, np.nan)
+        assert shot.T_color_depth is not None
+        rgb, depth_m, intrinsics = _registered(
+            rgb, lens.intrinsics, depth_m, depth_lens.intrinsics, shot.T_color_depth
+        )
+        return RgbdFrame(rgb, depth_m, intrinsics, shot.T_map_color, stamp)
+
+    def _lens(self, topic: str, size: tuple[int, ...], info_topic: str, info: Any) -> _Lens:
+        """The lens that `info` describes, once it is known to describe this image."""
+        if size != (info.height, info.width):
+            advice = ""
+            if topic == self._topics.depth and self._config.depth_registered:
+                advice = ": publish registered depth, or set camera.depth_registered to false"
+            raise InputError(
+                f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says "
+                f"{info.width} x {info.height}{advice}"
+            )
+        key = (size, info.distortion_model, tuple(info.k), tuple(info.d))
+        kept = self._lenses.get(info_topic)
+        if kept is None or kept.key != key:
+            kept = self._lenses[info_topic] = _named(info_topic, _make_lens, key, info)
+        return kept
+
+
+def _make_lens(key: tuple[Any, ...], info: Any) -> _Lens:
+    intrinsics = intrinsics_from_info(info)
+    coefficients = np.asarray(info.d, dtype=np.float64)
+    lens = rectify.check_distortion(info.distortion_model, coefficients)
+    size = (int(info.height), int(info.width))
+    undistortion = rectify.Undistortion(lens, intrinsics, size) if lens.any() else None
+    return _Lens(key, intrinsics, undistortion)
+
+
+def _ideal(lens: _Lens, image: NDArray[Any], outside: float) -> NDArray[Any]:
+    return image if lens.undistortion is None else lens.undistortion.apply(image, outside)
+
+
+def _registered(
+    rgb: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    depth_m: NDArray[np.float32],
+    depth_intrinsics: NDArray[np.float64],
+    T_color_depth: NDArray[np.float64],
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
+    """Colour, depth on its pixels and their camera matrix; colour shrinks to depth's detail."""
+    size = (rgb.shape[0], rgb.shape[1])
+    scale = rectify.color_scale(intrinsics, depth_intrinsics)
+    if scale < 1.0:
+        smaller = (max(1, round(scale * size[0])), max(1, round(scale * size[1])))
+        picture = Image.fromarray(rgb).resize(smaller[::-1], Image.Resampling.BOX)
+        intrinsics = rectify.scaled_intrinsics(intrinsics, size, smaller)
+        rgb, size = np.array(picture), smaller
+    registered = rectify.register_depth(
+        depth_m, depth_intrinsics, T_color_depth, intrinsics, size
+    )
+    return rgb, registered, intrinsics
+
+
+def _named(topic: str, convert: Callable[..., _T], *arguments: Any) -> _T:
+    try:
+        return convert(*arguments)
+    except GeoPurifyError as error:
+        raise InputError(f"{topic}: {error}") from error

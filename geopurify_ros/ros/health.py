@@ -1,0 +1,169 @@
+"""What is wrong, in one sentence with the guilty part and what to do; knows no ROS calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from geopurify_ros.ros.subscription import TopicView
+
+OK, WARN, ERROR = 0, 1, 2
+GRACE_S = 3.0  # a topic may be silent so long before it is a fault
+_ENOUGH = 20  # messages that make a rate
+_PROFILE = "share/geopurify_ros/config/fastdds_shm.xml"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        subject: topic or part.
+        kind: names the fault where the sentence has numbers.
+        is_told: said in the log already, at the moment it happened.
+    """
+
+    level: int
+    subject: str
+    kind: str
+    sentence: str
+    is_told: bool = False
+
+
+@dataclass
+class Status:
+    """One entry of /diagnostics."""
+
+    part: str
+    summary: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def level(self) -> int:
+        """That of the worst fault."""
+        return max((fault.level for fault in self.faults), default=OK)
+
+    @property
+    def message(self) -> str:
+        """The faults, or the summary where there is none."""
+        return "; ".join(f"{f.subject}: {f.sentence}" for f in self.faults) or self.summary
+
+
+def topic_fault(view: TopicView, published: Mapping[str, list[str]]) -> Fault | None:
+    """Why nothing comes on a topic; `published` has the types of all topics with publishers."""
+    if view.received and ("infos" in view.name or view.silent_s <= GRACE_S):
+        return _mixed(view)
+    if view.silent_s <= GRACE_S:
+        return None
+    never = ERROR if not view.received else WARN
+    right = [p for p in view.publishers if p.type == view.type]
+    wrong = [p for p in view.publishers if p.type != view.type]
+    if wrong and not right:
+        return Fault(ERROR, view.topic, "type", (
+            f"{wrong[0].node} publishes {wrong[0].type} on it, but we read {view.type}: "
+            + _type_advice(view, wrong[0].type)
+        ))
+    if not right:
+        return Fault(never, view.topic, "unpublished", (
+            f"nobody publishes the {view.name}{' any more' if view.received else ''} "
+            f"({view.type}); {_candidates(view, published)}"
+        ))
+    unheard = [p for p in right if not p.is_reliable]
+    if view.is_reliable and unheard:
+        return Fault(ERROR, view.topic, "qos", (
+            f"{unheard[0].node} publishes best effort, which our reliable subscription never "
+            f"hears: set {view.parameter}_reliability to auto or best_effort"
+        ))
+    since = f"silent for {view.silent_s:.0f} s" if view.received else "nothing has arrived yet"
+    return Fault(never, view.topic, "silent", (
+        f"{right[0].node} is there ({_qos(right[0].is_reliable)}, we ask for "
+        f"{_qos(view.is_reliable)}), but {since}: does the camera send?"
+    ))
+
+
+def _type_advice(view: TopicView, found: str) -> str:
+    if found.endswith("CompressedImage") and view.type.endswith("/Image"):
+        return f"set camera.{view.argument}_transport to compressed and name the raw topic"
+    return f"give another topic with {view.argument}:=TOPIC"
+
+
+def _mixed(view: TopicView) -> Fault | None:
+    right = [p.node for p in view.publishers if p.type == view.type]
+    if len(right) < 2:
+        return None
+    return Fault(WARN, view.topic, "two publishers", (
+        f"{len(right)} publishers ({', '.join(sorted(right))}), their messages mix: stop all but "
+        "one"
+    ))
+
+
+def _candidates(view: TopicView, published: Mapping[str, list[str]]) -> str:
+    packed = [t for t in published if t.startswith(f"{view.topic}/compressed")]
+    if packed and view.type.endswith("/Image"):
+        return f"there is {packed[0]}: set camera.{view.argument}_transport to compressed"
+    found = sorted(t for t, kinds in published.items() if view.type in kinds and t != view.topic)
+    likely = [t for t in found if view.argument.split("_")[0] in t] or found
+    if not likely:
+        return "no other topic of that type exists: is the camera driver running, in this domain?"
+    return f"topics of that type: {', '.join(likely[:5])}; choose with {view.argument}:=TOPIC"
+
+
+def _qos(is_reliable: bool) -> str:
+    return "reliable" if is_reliable else "best effort"
+
+
+def transport_fault(view: TopicView, images: int, infos: int) -> Fault | None:
+    """Images lost on the way: camera infos of the same camera are small and arrive.
+
+    `images` and `infos` were received in the same time.
+    """
+    if view.is_reliable or not view.publishers or infos < _ENOUGH or images > 0.8 * infos:
+        return None
+    return Fault(WARN, view.topic, "lost", (
+        f"only {images} of {infos} images arrive: the publisher's transport loses large "
+        "best-effort messages; start the camera driver with FASTDDS_DEFAULT_PROFILES_FILE="
+        f"<prefix>/{_PROFILE}, or let it publish reliable"
+    ))
+
+
+def topic_values(view: TopicView, now_ns: int) -> dict[str, str]:
+    """What a user needs to compare: publishers, their QoS and ours, the last stamp and its age."""
+    publishers = [
+        f"{p.node} ({_qos(p.is_reliable)}{'' if p.type == view.type else ', ' + p.type})"
+        for p in view.publishers
+    ]
+    values = {
+        "publishers": ", ".join(publishers) or "none",
+        "ours": _qos(view.is_reliable),
+        "received": str(view.received),
+        "silent_s": f"{view.silent_s:.1f}",
+    }
+    if view.last_stamp_ns is not None:
+        values["last_stamp"] = f"{view.last_stamp_ns * 1e-9:.3f}"
+        values["last_stamp_age_s"] = f"{(now_ns - view.last_stamp_ns) * 1e-9:.3f}"
+    return {f"{view.topic}.{key}": value for key, value in values.items()}
+
+
+def sync_fault(rgb: TopicView, depth: TopicView, unpaired: int, received: int) -> Fault | None:
+    """Half of the images of late found no depth although both come."""
+    if received < _ENOUGH // 4 or unpaired < 0.5 * received or depth.silent_s > GRACE_S:
+        return None
+    apart = ""
+    if rgb.last_stamp_ns is not None and depth.last_stamp_ns is not None:
+        apart_s = abs(rgb.last_stamp_ns - depth.last_stamp_ns) * 1e-9
+        apart = f", their last stamps are {apart_s:.3f} s apart"
+    return Fault(WARN, rgb.topic, "unpaired", (
+        f"{unpaired} of {received} images found no partner on {depth.topic}{apart}: raise "
+        "sync.slop_s or synchronise the cameras"
+    ))
+
+
+def drop_fault(received: int, fused: int, dropped: dict[str, int]) -> Fault | None:
+    """Images arrive and none is ever fused."""
+    if fused or received < _ENOUGH // 4 or not dropped:
+        return None
+    reasons = ", ".join(f"{name} {n}" for name, n in sorted(dropped.items(), key=lambda d: -d[1]))
+    return Fault(ERROR, "map", "nothing fused", (
+        f"of {received} images none was fused; dropped: {reasons}"
+    ))

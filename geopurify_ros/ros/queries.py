@@ -1,0 +1,128 @@
+"""Questions to the map: the active prompts, edited by topic, and ~/query beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import String
+
+from geopurify_ros.config import Config
+from geopurify_ros.core.query import TextQuery, check_prompts, make_query, parse_prompts
+from geopurify_ros.errors import InputError
+from geopurify_ros.msg import SemanticQuery
+from geopurify_ros.ros.outputs import Outputs
+from geopurify_ros.ros.report import Reporter
+from geopurify_ros.ros.worker import MappingWorker
+from geopurify_ros.srv import Query
+
+
+class Queries:
+    """Topics `query` and `semantic_query`, service `~/query`."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: Callable[[], Config],
+        worker: MappingWorker,
+        outputs: Outputs,
+        reporter: Reporter,
+        group: CallbackGroup,
+    ) -> None:
+        """Subscribe; the prompts that were active before stay so."""
+        self._node, self._config = node, config
+        self._worker, self._outputs, self._reporter = worker, outputs, reporter
+        self._topics = [
+            node.create_subscription(String, "query", self._on_query, 10),
+            node.create_subscription(SemanticQuery, "semantic_query", self._on_semantic_query, 10),
+        ]
+        self._service = node.create_service(Query, "~/query", self._on_ask, callback_group=group)
+        if worker.query is None and config().query.initial:
+            self._set(self._parsed(config().query.initial))
+
+    def destroy(self) -> None:
+        """End."""
+        for subscription in self._topics:
+            self._node.destroy_subscription(subscription)
+        self._node.destroy_service(self._service)
+
+    def _on_query(self, msg: String) -> None:
+        try:
+            self._set(self._parsed(msg.data))
+        except InputError as error:
+            self._reporter.warn(self._node.resolve_topic_name("query"), str(error))
+
+    def _on_semantic_query(self, msg: SemanticQuery) -> None:
+        try:
+            self._set(self._edited(msg))
+        except InputError as error:
+            self._reporter.warn(self._node.resolve_topic_name("semantic_query"), str(error))
+
+    def _parsed(self, text: str) -> TextQuery:
+        settings = self._config().query
+        prompts = parse_prompts(text, settings.max_prompts)
+        return make_query(prompts, self._negatives([]), settings.threshold)
+
+    def _negatives(self, given: list[str]) -> tuple[str, ...]:
+        settings = self._config().query
+        if given:
+            return check_prompts(given, settings.max_prompts)
+        default = settings.negatives
+        return parse_prompts(default, settings.max_prompts) if default else ()
+
+    def _edited(self, msg: SemanticQuery) -> TextQuery | None:
+        """The active query after a SemanticQuery; None when no prompt is left."""
+        asked = self._worker.query
+        active = list(asked.prompts) if asked else []
+        if msg.action == SemanticQuery.ACTION_CLEAR:
+            return None
+        if msg.action == SemanticQuery.ACTION_REMOVE:
+            left = [p for p in active if p not in check_prompts(list(msg.prompts), 1000)]
+            if not left:
+                return None
+            wanted = left
+        elif msg.action == SemanticQuery.ACTION_ADD:
+            wanted = active + list(msg.prompts)
+        elif msg.action == SemanticQuery.ACTION_SET:
+            wanted = list(msg.prompts)
+        else:
+            raise InputError(f"there is no action {msg.action}: see msg/SemanticQuery.msg")
+        return self._made(wanted, list(msg.negatives), msg.threshold)
+
+    def _made(self, prompts: list[str], negatives: list[str], threshold: float) -> TextQuery:
+        if not 0.0 <= threshold <= 1.0:  # false for NaN too
+            raise InputError(f"the threshold is {threshold}, expected 0 to 1")
+        settings = self._config().query
+        return make_query(
+            check_prompts(prompts, settings.max_prompts),
+            self._negatives(negatives),
+            threshold or settings.threshold,
+        )
+
+    def _set(self, asked: TextQuery | None) -> None:
+        names = ", ".join(asked.prompts) if asked else "nothing"
+        self._node.get_logger().info(f"active query: {names}")
+        self._worker.set_query(asked)
+
+    async def _on_ask(self, request: Query.Request, response: Query.Response) -> Query.Response:
+        try:
+            asked = self._made(list(request.prompts), list(request.negatives), request.threshold)
+        except InputError as error:
+            response.message = str(error)
+            return response
+        future = Future()
+        if not self._worker.ask(asked, future.set_result):
+            response.message = "too many queries are waiting, ask again later"
+            return response
+        result = await future
+        if isinstance(result, Exception):
+            response.message = f"the query failed: {result}"
+            return response
+        answer, stamp_ns = result
+        response.result = self._outputs.result(self._worker.pipeline, asked, answer, stamp_ns)
+        found = sum(r.found for r in response.result.results)
+        response.success = True
+        response.message = f"{found} of {len(asked.prompts)} prompts found"
+        return response

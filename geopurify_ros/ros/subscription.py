@@ -1,0 +1,126 @@
+"""Subscriptions that follow the reliability of their publishers and know what they heard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from geopurify_ros.data.messages import stamp_ns
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """One publisher of a topic, as the graph knows it."""
+
+    node: str
+    type: str
+    is_reliable: bool
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """What is known of an input.
+
+    Attributes:
+        name: what it carries, "depth images".
+        argument: its launch argument, "depth".
+        parameter: begin of its parameters, "qos.depth".
+        silent_s: seconds since the last message, or since the subscription was made.
+        is_reliable: what we ask for.
+    """
+
+    name: str
+    argument: str
+    parameter: str
+    topic: str
+    type: str
+    is_reliable: bool
+    publishers: tuple[Publisher, ...]
+    received: int
+    last_stamp_ns: int | None
+    silent_s: float
+
+
+class InputSubscription:
+    """Reliable exactly when its publishers are (parameter *_reliability: auto).
+
+    A reliable subscription hears no best-effort publisher, and a best-effort one loses most raw
+    images over the default transport.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        name: str,
+        argument: str,
+        kind: type,
+        topic: str,
+        qos: tuple[str, str, int],  # parameter, reliability, queue
+        callback: Callable,
+    ) -> None:
+        """Subscribe; with "auto" best effort first, because that matches every publisher."""
+        self._node, self._name, self._argument, self._kind = node, name, argument, kind
+        self._asked_topic, self._callback = topic, callback
+        self._parameter, self._reliability, self._queue = qos
+        self._is_reliable = self._reliability == "reliable"
+        self._received, self._last_stamp_ns = 0, None
+        self._heard_s = time.monotonic()
+        self._subscription = self._subscribe()
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic."""
+        return self._subscription.topic_name
+
+    def adapt(self) -> None:
+        """Follow the publishers; called now and then."""
+        if self._reliability != "auto":
+            return
+        publishers = [p for p in self._publishers() if p.type == _type_name(self._kind)]
+        reliable = all(p.is_reliable for p in publishers)
+        if publishers and reliable != self._is_reliable:
+            self.destroy()
+            self._is_reliable = reliable
+            self._subscription = self._subscribe()
+
+    def view(self) -> TopicView:
+        """What is known now."""
+        return TopicView(
+            self._name, self._argument, self._parameter, self.topic, _type_name(self._kind),
+            self._is_reliable, self._publishers(), self._received, self._last_stamp_ns,
+            time.monotonic() - self._heard_s,
+        )
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _publishers(self) -> tuple[Publisher, ...]:
+        return tuple(
+            Publisher(
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+                info.topic_type,
+                info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+            )
+            for info in self._node.get_publishers_info_by_topic(self.topic)
+        )
+
+    def _subscribe(self):
+        kind = ReliabilityPolicy.RELIABLE if self._is_reliable else ReliabilityPolicy.BEST_EFFORT
+        qos = QoSProfile(depth=self._queue, reliability=kind)
+        return self._node.create_subscription(self._kind, self._asked_topic, self._on_message, qos)
+
+    def _on_message(self, msg) -> None:
+        self._received += 1
+        self._heard_s = time.monotonic()
+        self._last_stamp_ns = stamp_ns(msg.header.stamp)
+        self._callback(msg)
+
+
+def _type_name(kind: type) -> str:
+    package, folder, _ = kind.__module__.split(".", 2)
+    return f"{package}/{folder}/{kind.__name__}"
