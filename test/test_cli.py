@@ -1,6 +1,7 @@
 """The command line: from a sequence to a map, an answer and scores; errors are one sentence."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -16,8 +17,14 @@ from geopurify_ros.cli import main, sample_room
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.data.map_file import load_map, save_map
+from geopurify_ros.encoders import load_encoder
 
 EVAL_SCORES = {"miou", "macc", "f_miou", "f_macc", "boundary_miou", "per_class"}
+
+
+@functools.cache
+def builtin():
+    return load_encoder("builtin", torch.device("cpu"))
 
 
 def run(*arguments):
@@ -155,7 +162,7 @@ def test_a_map_of_another_encoder_or_voxel_size_is_refused(mapped, tmp_path):
 
 def test_an_empty_map_is_refused(tmp_path):
     path = tmp_path / "empty.safetensors"
-    save_map(path, VoxelMap(384, 0.05), "builtin-conse-1", "map")
+    save_map(path, VoxelMap(builtin().feature_dim, 0.05), builtin().id, "map")
     assert "is empty: there is nothing to ask" in refusal("query", path, "chair")
 
 
@@ -218,12 +225,13 @@ def test_maps_without_any_height_make_pictures_too(tmp_path, extent):
     """One voxel, a piece of floor, a pole: nothing of them is below a ceiling."""
     coords = torch.cartesian_prod(*(torch.arange(n) for n in extent))
     count = len(coords)
-    voxel_map = VoxelMap(384, 0.05)
+    width = builtin().feature_dim
+    voxel_map = VoxelMap(width, 0.05)
     voxel_map.integrate(
-        FrameVoxels(coords, FeatureBags.of(torch.ones(count, 384)), torch.full((count, 3), 200.0),
-                    torch.zeros(count, 3), torch.ones(count)), 0)
+        FrameVoxels(coords, FeatureBags.of(torch.ones(count, width)),
+                    torch.full((count, 3), 200.0), torch.zeros(count, 3), torch.ones(count)), 0)
     path = tmp_path / "small.safetensors"
-    save_map(path, voxel_map, "builtin-conse-1", "map")
+    save_map(path, voxel_map, builtin().id, "map")
     answer = last_json("query", path, "chair", "--png", tmp_path / "small.png")
     assert answer["num_voxels"] == count
     assert np.asarray(Image.open(answer["png"])).size > 0

@@ -59,7 +59,8 @@ class BuiltinEncoder:
         if size != tuple(rgb.shape[-2:]):
             image = interpolate(image, size=size, mode="bilinear", antialias=True)
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        return self._image(image)  # type: ignore[no-any-return]
+        # one by one: half-precision kernels round differently for another batch size
+        return torch.cat([self._image(one) for one in image.split(1)])
 
     def encode_text(self, texts: tuple[str, ...]) -> Tensor:  # (L, D)
         """Unit-norm sentence vectors."""

