@@ -79,9 +79,11 @@ class PurifyConfig:
     )
     embedding: str = setting(
         "geometric",
-        "what neighbours are compared by: normal and colour, or nothing (no purification)",
-        choices=("geometric", "none"),
+        "what neighbours are compared by: the trained student, normal and colour, or nothing "
+        "(no purification)",
+        choices=("student", "geometric", "none"),
     )
+    student: str = setting("", "checkpoint of the student; empty: the one that is shipped")
     neighbors: int = setting(32, "K, neighbours of a voxel", low=1, high=256)
     iterations: int = setting(40, "T, rounds of pooling", low=0, high=1000)
     affinity_scale: float = setting(20.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)

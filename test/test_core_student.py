@@ -13,6 +13,7 @@ from geopurify_ros.core.student import (
     StudentNet,
     StudentShape,
     VoxelScene,
+    geometry_channels,
     height_m,
     num_parameters,
     student_input,
@@ -35,6 +36,11 @@ def surface(count=400, seed=0, features=D):
         index_of(coords), coords, torch.randn((len(coords), features), generator=generator),
         255 * torch.rand((len(coords), 3), generator=generator), normal,
         torch.tensor([0.0, 0, 1], dtype=torch.float64), 0.05)
+
+
+def input_of(scene, kind):
+    taps = submanifold_map(scene.index, scene.coords)
+    return student_input(scene.features, geometry_channels(scene, taps, kind), kind)
 
 
 def student(shape=SMALL, seed=0):
@@ -86,13 +92,12 @@ def test_an_embedding_depends_on_nothing_beyond_the_receptive_field(norm):
 
 def test_the_input_is_feature_colour_normal_or_geometry_alone():
     scene = surface()
-    taps = submanifold_map(scene.index, scene.coords)
-    full = student_input(scene, taps, "features")
+    full = input_of(scene, "features")
     assert full.shape == (len(scene), D + 6)
     assert torch.equal(full[:, :D], scene.features)
     assert torch.allclose(full[:, D:D + 3], scene.color / 127.5 - 1)
     assert torch.equal(full[:, D + 3:], scene.normal)
-    geometry = student_input(scene, taps, "geometry")
+    geometry = input_of(scene, "geometry")
     assert torch.equal(geometry[:, :6], full[:, D:])
     neighbors = [(((scene.coords - c).abs().amax(dim=1) == 1).sum() / 26) for c in scene.coords]
     assert torch.allclose(geometry[:, 6], torch.stack(neighbors))
@@ -119,7 +124,7 @@ def test_height_is_above_the_floor_whichever_way_is_up():
 def test_statistics_standardise_the_input():
     scene, net = surface(), student()
     taps = submanifold_map(scene.index, scene.coords)
-    values = student_input(scene, taps, "features")
+    values = input_of(scene, "features")
     net.set_statistics(values.mean(dim=0), values.std(dim=0))
     plain = student()
     standard = (values - values.mean(dim=0)) / values.std(dim=0).clamp_min(1e-3)
@@ -142,7 +147,7 @@ def test_the_student_of_the_paper_learns_one_step():
     torch.manual_seed(0)
     net = StudentNet(PAPER, PAPER.in_channels(512)).train()
     taps = submanifold_map(scene.index, scene.coords)
-    values = student_input(scene, taps, "features")
+    values = input_of(scene, "features")
     target = normalize(torch.randn(60, 128), dim=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-5, foreach=False)
     losses = []

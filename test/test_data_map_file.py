@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import CHUNK_ROWS, VoxelMap
-from geopurify_ros.data import map_file
+from geopurify_ros.data import tensor_file
 from geopurify_ros.data.map_file import FORMAT_VERSION, MapHeader, load_map, save_map
 from geopurify_ros.errors import InputError
 
@@ -136,7 +136,8 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(saved, monkey
     def full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(map_file if broken == "save_file" else map_file.os, broken, full_disk)
+    monkeypatch.setattr(
+        tensor_file if broken == "save_file" else tensor_file.os, broken, full_disk)
     with pytest.raises(InputError, match=r"could not be written to .*No space left"):
         save_map(saved, make_map(seed=1), "test-encoder", "map")
     assert saved.read_bytes() == before
@@ -149,7 +150,7 @@ def test_a_write_stopped_by_the_user_leaves_the_old_file_and_nothing_else(saved,
     def stopped(*_args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(map_file.os, "replace", stopped)
+    monkeypatch.setattr(tensor_file.os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
         save_map(saved, make_map(seed=1), "test-encoder", "map")
     assert saved.read_bytes() == before

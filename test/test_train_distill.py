@@ -37,6 +37,10 @@ def cloud(count=300, extent=9, width=6, ties=False, seed=0):
     return teacher, coords, near
 
 
+def table_of(teacher, coords, near, rules, draw, chunk=256):
+    return pair_table(teacher, coords, near, torch.arange(len(coords)), rules, draw, chunk)
+
+
 def brute_force(teacher, near, anchor, rules):
     """METHODS 1.5 for one anchor; equal values go by row number."""
     similarity = (teacher[anchor:anchor + 1] @ teacher.T)[0]
@@ -56,7 +60,7 @@ def test_t1_7_the_sampler_of_the_paper_equals_brute_force(chunk, ties):
     teacher, coords, near = cloud(ties=ties)
     if ties:
         teacher = torch.round(teacher * 64) / 64  # products are exact: ties stay ties
-    table = pair_table(teacher, coords, near, PAPER_RULES, generator(), chunk)
+    table = table_of(teacher, coords, near, PAPER_RULES, generator(), chunk)
     anchors = torch.arange(0, 300, 23)
     pairs = pairs_of(table, anchors, PAPER_RULES, generator())
     assert pairs.negative.shape == (len(anchors), 48 + 15)
@@ -74,12 +78,12 @@ def test_t1_7_the_sampler_of_the_paper_equals_brute_force(chunk, ties):
 
 def test_t1_7_anchors_are_distinct_and_at_most_a_third_of_the_scene():
     teacher, coords, near = cloud()
-    table = pair_table(teacher, coords, near, PAPER_RULES, generator())
-    pairs = draw_pairs(table, torch.arange(300), PAPER_RULES, generator())
+    table = table_of(teacher, coords, near, PAPER_RULES, generator())
+    pairs = draw_pairs(table, 300, PAPER_RULES, generator())
     assert len(pairs.anchor) == len(pairs.anchor.unique()) == 100
-    some = dataclasses.replace(PAPER_RULES, anchors=10)
-    inner = torch.arange(50, 90)
-    drawn = draw_pairs(table, inner, some, generator()).anchor
+    some, inner = dataclasses.replace(PAPER_RULES, anchors=10), torch.arange(50, 90)
+    table = pair_table(teacher, coords, near, inner, PAPER_RULES, generator())
+    drawn = draw_pairs(table, 300, some, generator()).anchor
     assert len(drawn) == 10
     assert bool(((drawn >= 50) & (drawn < 90)).all())
 
@@ -88,7 +92,7 @@ def test_t1_7_improved_rules_hold():
     """B8: positives leave the cell; B9: the low tail; B10: the margin; B11: nobody twice."""
     teacher, coords, near = cloud(count=700)
     rules = IMPROVED_RULES
-    table = pair_table(teacher, coords, near, rules, generator())
+    table = table_of(teacher, coords, near, rules, generator())
     pairs = pairs_of(table, torch.arange(700), rules, generator())
     similarity = teacher @ teacher.T
     rank = similarity.argsort(dim=1).argsort(dim=1)
@@ -117,7 +121,7 @@ def test_t1_7_random_macro_negatives_are_more_than_the_lowest_few():
     teacher = normalize(teacher + sign[:, None] * torch.eye(16)[0], dim=1)
     distinct = []
     for rules in (PAPER_RULES, IMPROVED_RULES):
-        table = pair_table(teacher, coords, near, rules, generator())
+        table = table_of(teacher, coords, near, rules, generator())
         pairs = pairs_of(table, torch.arange(1, 700, 10), rules, generator())
         distinct.append(len(pairs.negative[:, :48].unique()))
     assert distinct[0] <= 70
@@ -127,7 +131,7 @@ def test_t1_7_random_macro_negatives_are_more_than_the_lowest_few():
 def test_a_scene_of_few_voxels_is_refused():
     teacher, coords, near = cloud(count=40)
     with pytest.raises(InputError, match="has 40 voxels, an anchor needs 50"):
-        pair_table(teacher, coords, near, PAPER_RULES, generator())
+        table_of(teacher, coords, near, PAPER_RULES, generator())
 
 
 def random_pairs(num_voxels=50, anchors=6, negatives=63):

@@ -15,17 +15,17 @@ FEATURE_DIM = 12
 
 
 def box_map(seed=0, size=14, noise=0.6):
-    """(map, part of each voxel): floor, two walls and a coloured block; noisy features."""
+    """(map, part of each voxel): floor, two walls and a coloured table top; noisy features."""
     generator = torch.Generator().manual_seed(seed)
     side = torch.arange(size)
     zero = torch.zeros(1, dtype=torch.int64)
     low = 3 + torch.randint(0, 4, (2,), generator=generator)
-    block = torch.arange(4)
+    edge = torch.arange(7)
     parts = [
         torch.cartesian_prod(side, side, zero),
         torch.cartesian_prod(zero, side, 1 + side),
         torch.cartesian_prod(1 + side, zero, 1 + side),
-        torch.cartesian_prod(low[0] + block, low[1] + block, 1 + block),
+        torch.cartesian_prod(low[0] + edge, low[1] + edge, torch.tensor([4])),
     ]
     coords = torch.cat(parts)
     part = torch.cat([torch.full((len(p),), n) for n, p in enumerate(parts)])

@@ -118,21 +118,31 @@ def height_m(scene: VoxelScene) -> Tensor:  # (V,) float32
     return height.to(torch.float32)
 
 
-def student_input(scene: VoxelScene, taps: KernelMap, kind: str) -> Tensor:  # (V, C)
-    """What a student sees, in training and in the node (METHODS 1.13 B1).
+def geometry_channels(scene: VoxelScene, taps: KernelMap, kind: str) -> Tensor:  # (V, 6 or 8)
+    """Colour (-1..1) and normal; for kind "geometry" also density and height.
 
-    Args:
-        scene: the map.
-        taps: of `submanifold_map`.
-        kind: "features": feature (D), colour, normal; "geometry": colour, normal, density
-            (share of occupied neighbours among 26), height in metres. Colour is -1..1.
+    Density is the share of occupied voxels among the 26 neighbours, height is in metres.
     """
     color_normal = torch.cat((scene.color / 127.5 - 1.0, scene.normal), dim=1)
     if kind == "features":
-        return torch.cat((scene.features.to(torch.float32), color_normal), dim=1)
+        return color_normal
     occupied = (taps.taps < len(scene)).sum(dim=1).to(torch.float32) - 1.0
     extra = torch.stack((occupied / 26.0, height_m(scene)), dim=1)
     return torch.cat((color_normal, extra), dim=1)
+
+
+def student_input(
+    features: Tensor,  # (V, D) float16 or float32
+    geometry: Tensor,  # (V, 6 or 8), of `geometry_channels`
+    kind: str,
+) -> Tensor:  # (V, D + 6) or (V, 8) float32
+    """What a student sees, in training and in the node (METHODS 1.13 B1).
+
+    "features": feature, colour, normal; "geometry": colour, normal, density, height.
+    """
+    if kind == "features":
+        return torch.cat((features.to(torch.float32), geometry), dim=1)
+    return geometry
 
 
 class _Block(nn.Module):
@@ -197,7 +207,9 @@ class StudentNet(nn.Module):
         """Embeddings of a map, the network as it is in use (eval mode)."""
         self.eval()
         taps = submanifold_map(scene.index, scene.coords)
-        embeddings: Tensor = self(student_input(scene, taps, self.shape.input), taps)
+        geometry = geometry_channels(scene, taps, self.shape.input)
+        values = student_input(scene.features, geometry, self.shape.input)
+        embeddings: Tensor = self(values, taps)
         return embeddings
 
 

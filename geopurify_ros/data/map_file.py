@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import InputError
 
 FORMAT_VERSION = 1
+_KIND = "geopurify_map"
 
 
 @dataclass(frozen=True)
@@ -55,20 +53,10 @@ def save_map(
         int(last_seen_ns.max()) if len(last_seen_ns) else 0,
         up,
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # as the user's umask wants it; save_file takes 600
-        save_file(voxel_map.state(), temporary, {"geopurify_map": json.dumps(asdict(header))})
-        temporary.chmod(mode)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_tensors(path, voxel_map.state(), _KIND, asdict(header))
     except (OSError, SafetensorError) as error:
         raise InputError(f"the map could not be written to {path}: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     return header
 
 
@@ -87,12 +75,11 @@ def load_map(
     if not path.is_file():
         raise InputError(f"there is no map file {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("geopurify_map")
-            if text is None:
-                raise InputError(f"{path} is no geopurify map")
-            header = _read_header(path, text)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = read_tensors(path, _KIND)
+        if content is None:
+            raise InputError(f"{path} is no geopurify map")
+        state, values = content
+        header = _read_header(path, values)
         voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
     except InputError:
         raise
@@ -113,8 +100,7 @@ def load_map(
     return voxel_map, header
 
 
-def _read_header(path: Path, text: str) -> MapHeader:
-    values = json.loads(text)
+def _read_header(path: Path, values: dict[str, Any]) -> MapHeader:
     version = values.pop("format_version")
     if version != FORMAT_VERSION:  # first: the other fields are this version's
         raise InputError(f"{path} has map format {version}, this program reads {FORMAT_VERSION}")

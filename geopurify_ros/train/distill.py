@@ -59,16 +59,18 @@ IMPROVED_RULES = PairRules(improved=True)
 
 @dataclass(frozen=True)
 class PairTable:
-    """Candidates of V voxels.
+    """Candidates of R voxels that may be anchors.
 
     Attributes:
-        positive: (V,) int64, the most similar voxel.
-        other_cell: (V, P) int32, similar voxels outside the voxel's cell; -1 where there is none.
+        anchor: (R,) int64.
+        positive: (R,) int64, the most similar voxel.
+        other_cell: (R, P) int32, similar voxels outside the voxel's cell; -1 where there is none.
             P = 0 in paper mode.
-        macro: (V, M) int32, dissimilar voxels; M = `rules.macro` in paper mode.
-        micro: (V, m) int32, the least similar spatial neighbours; -1 where masked.
+        macro: (R, M) int32, dissimilar voxels; M = `rules.macro` in paper mode.
+        micro: (R, m) int32, the least similar spatial neighbours; -1 where masked.
     """
 
+    anchor: Tensor
     positive: Tensor
     other_cell: Tensor
     macro: Tensor
@@ -96,11 +98,12 @@ def pair_table(
     teacher: Tensor,  # (V, T) unit norm
     coords: Tensor,  # (V, 3) int64
     near: NeighborGraph,  # V, `rules.near` neighbours
+    anchor: Tensor,  # (R,) int64
     rules: PairRules,
     generator: torch.Generator,
     chunk: int = _CHUNK,
 ) -> PairTable:
-    """Candidates of every voxel; equal values go by row number.
+    """Candidates of the voxels `anchor`; equal values go by row number.
 
     Raises:
         InputError: the scene has fewer voxels than an anchor needs.
@@ -111,8 +114,8 @@ def pair_table(
             f"it has {len(teacher)} voxels, an anchor needs {rules.macro + 2} or more"
         )
     parts: list[tuple[Tensor, ...]] = []
-    for start in range(0, len(teacher), chunk):
-        rows = torch.arange(start, min(start + chunk, len(teacher)), device=teacher.device)
+    for start in range(0, len(anchor), chunk):
+        rows = anchor[start : start + chunk]
         similarity = teacher[rows] @ teacher.T
         similarity[torch.arange(len(rows)), rows] = -torch.inf
         best, positive = _highest(similarity)
@@ -125,7 +128,7 @@ def pair_table(
         micro = _lowest_of_neighbors(similarity, best, positive, near, rows, rules)
         parts.append((positive, other.to(torch.int32), macro.to(torch.int32),
                       micro.to(torch.int32)))
-    return PairTable(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    return PairTable(anchor, *(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
 def _highest(similarity: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,31 +210,28 @@ def _lowest_of_neighbors(
 
 
 def draw_pairs(
-    table: PairTable,
-    allowed: Tensor,  # (M,) int64, rows that may be anchors
-    rules: PairRules,
-    generator: torch.Generator,
+    table: PairTable, num_voxels: int, rules: PairRules, generator: torch.Generator
 ) -> Pairs:
-    """Random anchors with their positives and negatives."""
-    count = min(rules.anchors, max(1, len(table.positive) // 3), len(allowed))
-    order = torch.randperm(len(allowed), generator=generator)[:count]
-    return pairs_of(table, allowed[order.to(allowed.device)], rules, generator)
+    """Random anchors, at most a third of the V voxels, with their positives and negatives."""
+    count = min(rules.anchors, max(1, num_voxels // 3))
+    lines = torch.randperm(len(table.anchor), generator=generator)[:count]
+    return pairs_of(table, lines.to(table.anchor.device), rules, generator)
 
 
 def pairs_of(
-    table: PairTable, anchor: Tensor, rules: PairRules, generator: torch.Generator
+    table: PairTable, lines: Tensor, rules: PairRules, generator: torch.Generator
 ) -> Pairs:
-    """The positives and negatives of given anchors (A,)."""
-    positive, macro = table.positive[anchor], table.macro[anchor].to(torch.int64)
+    """The positives and negatives of the anchors in given lines (A,) of the table."""
+    positive, macro = table.positive[lines], table.macro[lines].to(torch.int64)
     if rules.improved:
         columns = torch.randperm(macro.shape[1], generator=generator)[: rules.macro]
         macro = macro[:, columns.to(macro.device)]
-        positive = _half_from_other_cells(table.other_cell[anchor], positive, generator)
-    negative = torch.cat((macro, table.micro[anchor].to(torch.int64)), dim=1)
+        positive = _half_from_other_cells(table.other_cell[lines], positive, generator)
+    negative = torch.cat((macro, table.micro[lines].to(torch.int64)), dim=1)
     mask = negative >= 0
     if rules.improved:
         mask &= ~_repeated(negative) & (negative != positive[:, None])
-    return Pairs(anchor, positive, negative.clamp_min(0), mask)
+    return Pairs(table.anchor[lines], positive, negative.clamp_min(0), mask)
 
 
 def _half_from_other_cells(

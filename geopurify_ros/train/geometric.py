@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -165,10 +166,10 @@ def segment_codes(segment: Tensor) -> Tensor:  # (V,) -> (V, 32) unit norm
     generator = torch.Generator().manual_seed(20260102)
     count = int(segment.max()) + 1 if len(segment) else 0
     codes = normalize(torch.randn((count, _SEGMENT_DIM), generator=generator), dim=1)
-    return codes.to(segment.device).index_select(0, segment)
+    return torch.as_tensor(codes.to(segment.device)[segment])
 
 
 def _whitened(block: Tensor) -> Tensor:
     """Each channel standardised, the whole of length about 1."""
     standard = (block - block.mean(dim=0)) / block.std(dim=0).clamp_min(1e-6)
-    return standard / block.shape[1] ** 0.5
+    return standard / math.sqrt(block.shape[1])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geopurify_ros.core.student import VoxelScene
+from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import InputError, expect_shape
 from geopurify_ros.train.scenes import TrainingScene
+
+_KIND = "geopurify_teacher_features"
 
 
 class Teacher(Protocol):
@@ -41,18 +41,17 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
         InputError: they are not finite; the sentence names the scene.
     """
     path = folder / f"{scene.name}.{teacher.id}.{_digest(scene.voxels)}.safetensors"
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["features"].to(scene.voxels.coords.device, torch.float32)
+    with contextlib.suppress(OSError, SafetensorError, ValueError):
+        if (content := read_tensors(path, _KIND)) is not None:
+            return content[0]["features"].to(scene.voxels.coords.device, torch.float32)
     features = teacher.features(scene.voxels)
     expect_shape(features, (len(scene.voxels), None), f"teacher features of scene {scene.name}")
     if not bool(torch.isfinite(features).all()):
         raise InputError(f"scene {scene.name}: teacher {teacher.id} gives features not finite")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    save_file({"features": features.cpu().to(torch.float16).contiguous()}, temporary)
-    os.replace(temporary, path)
-    # what the file holds, so that the first run and the second see the same numbers
-    return features.to(torch.float16).to(torch.float32)
+    held = features.to(torch.float16)
+    write_tensors(path, {"features": held.cpu().contiguous()}, _KIND, {"teacher": teacher.id})
+    return held.to(torch.float32)  # the first run sees the numbers that the second will see
 
 
 def _digest(scene: VoxelScene) -> str:
