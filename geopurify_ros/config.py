@@ -87,6 +87,12 @@ class PurifyConfig:
     neighbors: int = setting(32, "K, neighbours of a voxel", low=1, high=256)
     iterations: int = setting(40, "T, rounds of pooling", low=0, high=1000)
     affinity_scale: float = setting(20.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)
+    max_entropy: float = setting(
+        0.9999, "above this row entropy the result is a blur and not used", low=0.0, high=1.0
+    )
+    max_changed: float = setting(
+        0.8, "if more than this share of the labels changes, it is not used", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--split", default="train", help="models: train, or held-out from training")
     one.set_defaults(train_command=_rooms)
 
+    from geopurify_ros.train.student_cli import add_commands
+
+    add_commands(what)
+
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Run the chosen command; what it returns is printed under --json."""

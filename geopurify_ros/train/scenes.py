@@ -1,7 +1,7 @@
 """Training scenes: maps that our own pipeline made, so that training and node see the same.
 
-Only colour, depth and poses are read; a sequence needs no label/ folder. Each scene is mapped in a
-world of its own, turned at random: recorded sequences have any axes, and so must the lattice.
+Only colour, depth and poses are read; a sequence needs no label/ folder. Every second scene is
+mapped in a world turned at random: recorded sequences have any axes, and so must the lattice.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def make_scenes(
         path = out / f"{names[number]}.safetensors"
         if not path.exists():
             turn = random_rotation(np.random.default_rng([seed, number]))
+            turn = turn if number % 2 else np.eye(4)
             _map_one(folder, path, turn, Pipeline(encoder, config, device), every)
             made += 1
     return {"out": str(out), "scenes": len(names), "made": made, "encoder": encoder.id}
