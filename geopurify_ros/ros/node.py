@@ -16,6 +16,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
 from geopurify_ros.core.query import TextQuery, check_prompts, make_query, parse_prompts
+from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.msg import SemanticQuery
@@ -68,7 +69,10 @@ class MappingNode(Node):
         encoder = self._encoder or load_encoder(self.config.encoder.name, device)
         self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
         gate = KeyframeGate(self.config.keyframe)
-        pipeline = Pipeline(encoder, self.config, device)
+        student = student_for(
+            self.config.purify, encoder, self.config.map.voxel_size_m, device
+        )
+        pipeline = Pipeline(encoder, self.config, device, student)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
 
     def activate(self) -> None:
@@ -207,6 +211,12 @@ class MappingNode(Node):
         values["purify.count"] = str(pipeline.num_purifications)
         if self.worker.last_purify:
             values["purify.entropy"] = f"{self.worker.last_purify.entropy:.3f}"
+        if self.worker.last_answer:
+            effect = self.worker.last_answer.effect
+            values["purify.changed"] = f"{effect.changed:.3f}"
+            values["purify.boundary_before"] = f"{effect.boundary_before:.3f}"
+            values["purify.boundary_after"] = f"{effect.boundary_after:.3f}"
+            values["purify.declined"] = self.worker.last_answer.objection
         for stage, ms in pipeline.stopwatch.median_ms().items():
             values[f"median_ms.{stage}"] = f"{ms:.1f}"
         fused = counts["fused"]

@@ -55,6 +55,7 @@ class MappingWorker:
         self.pipeline = pipeline
         self.stamp_ns = 0  # of the newest fused frame
         self.last_purify: PurifyReport | None = None
+        self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
@@ -190,7 +191,7 @@ class MappingWorker:
     def _answer(self) -> None:
         asked = self._query
         if asked is not None:
-            answer = self.pipeline.query(asked)
+            answer = self.last_answer = self.pipeline.query(asked)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
 
     def _answer_once(self, question: _Question) -> None:
