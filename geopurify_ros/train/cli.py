@@ -25,8 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.set_defaults(train_command=_rooms)
 
     from geopurify_ros.train.student_cli import add_commands
+    from geopurify_ros.train.study_cli import add_studies
 
     add_commands(what)
+    add_studies(what)
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ TEACHERS = ("geometric", "selfsup", "sonata")
 
 def add_commands(what: Any) -> None:
     """Define the commands; heavy imports happen inside them."""
-    one = _command(what, "scenes", _scenes, "map sequences into training scenes; reads no label")
+    one = add_command(what, "scenes", _scenes, "map sequences into scenes; reads no label")
     one.add_argument("sequences", type=Path, nargs="+", help="folders with color/ depth/ pose/")
     one.add_argument("--out", type=Path, required=True, help="folder for the scenes")
     one.add_argument("--encoder", default="builtin", help="whose features the scenes hold")
@@ -20,15 +20,25 @@ def add_commands(what: Any) -> None:
     one.add_argument("--every", type=int, default=1, help="use every n-th frame")
     one.add_argument("--seed", type=int, default=0, help="of the rotation of each scene")
 
-    one = _command(what, "teacher", _teacher, "pre-train the teacher selfsup; reads no label")
-    _add_scenes(one)
-    _add_schedule(one, steps=1500, base_lr=1e-3)
+    one = add_command(what, "teacher", _teacher, "pre-train the teacher selfsup; reads no label")
+    add_scenes(one)
+    add_schedule(one, steps=1500, base_lr=1e-3)
 
-    one = _command(what, "student", _student, "distil a teacher into a student")
-    _add_scenes(one)
-    _add_schedule(one, steps=2000, base_lr=1e-3)
+    one = add_command(what, "student", _student, "distil a teacher into a student")
+    add_scenes(one)
+    add_schedule(one, steps=2000, base_lr=1e-3)
+    add_teacher(one)
+    add_student(one)
+
+
+def add_teacher(one: argparse.ArgumentParser) -> None:
+    """Options that name a teacher."""
     one.add_argument("--teacher", choices=TEACHERS, default="selfsup", help="who teaches")
     one.add_argument("--teacher-weights", type=Path, help="of the teachers selfsup and sonata")
+
+
+def add_student(one: argparse.ArgumentParser) -> None:
+    """Options of the student and its loss."""
     one.add_argument("--shape", choices=("small", "paper"), default="small")
     one.add_argument("--input", choices=("features", "geometry"), default="features",
                      help="geometry: colour, normal, density and height, for any encoder")
@@ -37,7 +47,16 @@ def add_commands(what: Any) -> None:
     one.add_argument("--anchors", type=int, default=0, help="per step, 0: 4096")
 
 
-def _command(what: Any, name: str, function: Any, about: str) -> argparse.ArgumentParser:
+def run_of(args: argparse.Namespace) -> Any:
+    """The student's run that the arguments name."""
+    from geopurify_ros.train.student import StudentRun
+
+    return StudentRun(args.shape, args.input, args.sampling, schedule_of(args), args.max_voxels,
+                      args.anchors)
+
+
+def add_command(what: Any, name: str, function: Any, about: str) -> argparse.ArgumentParser:
+    """A command of `geopurify train`."""
     one: argparse.ArgumentParser = what.add_parser(name, help=about, description=about)
     one.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
                      help="one JSON object as the last line")
@@ -45,7 +64,8 @@ def _command(what: Any, name: str, function: Any, about: str) -> argparse.Argume
     return one
 
 
-def _add_scenes(one: argparse.ArgumentParser) -> None:
+def add_scenes(one: argparse.ArgumentParser) -> None:
+    """Options that name scenes and where results go."""
     one.add_argument("--scenes", type=Path, required=True, help="what `train scenes` made")
     one.add_argument("--num-scenes", type=int, help="use the first so many")
     one.add_argument("--out", type=Path, required=True,
@@ -55,7 +75,8 @@ def _add_scenes(one: argparse.ArgumentParser) -> None:
     one.add_argument("--max-voxels", type=int, default=16000, help="of the piece of a step")
 
 
-def _add_schedule(one: argparse.ArgumentParser, steps: int, base_lr: float) -> None:
+def add_schedule(one: argparse.ArgumentParser, steps: int, base_lr: float) -> None:
+    """Options of the training loop."""
     one.add_argument("--steps", type=int, default=steps)
     one.add_argument("--lr", type=float, default=base_lr, help="base learning rate")
     one.add_argument("--seed", type=int, default=0)
@@ -79,7 +100,8 @@ def scenes_of(args: argparse.Namespace) -> Any:
     return load_scenes(args.scenes, args.num_scenes, pick_device(args.device))
 
 
-def _say(args: argparse.Namespace, text: str) -> None:
+def say(args: argparse.Namespace, text: str) -> None:
+    """Print a result; under --json stdout belongs to it."""
     print(text, file=sys.stderr if getattr(args, "json", False) else sys.stdout)
 
 
@@ -95,7 +117,7 @@ def _scenes(args: argparse.Namespace) -> dict[str, Any]:
     device = pick_device("auto")
     encoder = load_encoder(args.encoder, device)
     result = make_scenes(args.sequences, args.out, encoder, config, device, args.every, args.seed)
-    _say(args, "{made} of {scenes} scenes made in {out}".format(**result))
+    say(args, "{made} of {scenes} scenes made in {out}".format(**result))
     return result
 
 
@@ -103,7 +125,7 @@ def _teacher(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.train.selfsup import train_selfsup
 
     result = train_selfsup(scenes_of(args), schedule_of(args), args.out, args.max_voxels)
-    _say(args, "{out}: {steps} steps, loss {last[loss]:.3f}".format(**result))
+    say(args, "{out}: {steps} steps, loss {last[loss]:.3f}".format(**result))
     return result
 
 
@@ -127,13 +149,12 @@ def teacher_of(args: argparse.Namespace) -> Any:
 
 
 def _student(args: argparse.Namespace) -> dict[str, Any]:
-    from geopurify_ros.train.student import StudentRun, train_student
+    from geopurify_ros.train.student import train_student
 
-    run = StudentRun(args.shape, args.input, args.sampling, schedule_of(args), args.max_voxels,
-                     args.anchors)
+    run = run_of(args)
     teacher, scenes = teacher_of(args), scenes_of(args)
     cache = args.cache or args.scenes / "teacher"
     result = train_student(scenes, teacher, run, args.out, cache)
-    _say(args, "{out}: {steps} steps, {parameters} parameters, loss {metrics[loss]:.3f}, "
+    say(args, "{out}: {steps} steps, {parameters} parameters, loss {metrics[loss]:.3f}, "
          "{seconds[steps]:.0f} s".format(**result))
     return result
