@@ -49,6 +49,7 @@ def map_to_file(folder: Path, out: Path, config: Config, every: int) -> dict[str
             refused.append(str(error))
     if len(pipeline.map) == 0:
         raise InputError(f"no frame of {folder} could be used: {refused[0]}")
+    pipeline.settle()
     up = pipeline.up_sum / pipeline.up_sum.norm().clamp_min(1e-9)
     x, y, z = up.tolist()
     save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, (x, y, z))

@@ -71,6 +71,26 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
+class FusionConfig:
+    """How the views of a voxel become one feature (METHODS 1.8)."""
+
+    mode: str = setting(
+        "mean",
+        "mean over all views, or consensus: the few that agree best (takes `views` times the "
+        "memory of the map)",
+        choices=("mean", "consensus"),
+    )
+    views: int = setting(4, "consensus: views kept per voxel", low=1, high=64)
+    top: int = setting(3, "consensus: views that are averaged", low=1, high=64)
+    sharpness: float = setting(
+        1.0, "consensus: of the weights, 1 is the encoder's logit scale", low=0.0, high=100.0
+    )
+    vocabulary: str = setting(
+        "", 'consensus: names whose best one must be agreed on, "chair, table"; empty: the mean'
+    )
+
+
+@dataclass(frozen=True)
 class PurifyConfig:
     """GeoPurify's pooling (METHODS 1.9); the defaults belong to 5 cm voxels."""
 
@@ -168,6 +188,7 @@ class Config:
     depth: DepthConfig = field(default_factory=DepthConfig)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     map: MapConfig = field(default_factory=MapConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
     purify: PurifyConfig = field(default_factory=PurifyConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

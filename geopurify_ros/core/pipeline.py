@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
+from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.gate import Effect, effect_of, objection
@@ -106,6 +108,7 @@ class Pipeline:
         self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
         self._entropy = 0.0
+        self._consensus: Consensus | None = None
 
     @torch.inference_mode()
     def integrate(self, frame: RgbdFrame) -> IntegrateReport:
@@ -121,6 +124,8 @@ class Pipeline:
         with self.stopwatch.measure("fuse"):
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
             num_new = self.map.integrate(voxels, frame.stamp_ns)
+            if self.config.fusion.mode == "consensus":
+                self._views().add(self.map, voxels)
         self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
@@ -153,7 +158,34 @@ class Pipeline:
             return geometric_embedding(self.map.normals(), self.map.colors())
         if self.student is None:
             raise ConfigError("purify.embedding is student, but no student was loaded")
-        return self.student.embed(scene_of_map(self.map, self.up_sum))
+        return self.student.embed(scene_of_map(self.map, self.up_sum, self._chunks()))
+
+    def _views(self) -> Consensus:
+        """The views of the present map."""
+        if self._consensus is None:
+            settings = self.config.fusion
+            names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
+            text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
+            scale = settings.sharpness * self.encoder.logit_scale
+            rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
+            buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
+            self._consensus = Consensus(buffer, rule)
+        return self._consensus
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features (R, D): the map's mean, or the consensus of the views."""
+        chunks = self.map.feature_chunks()
+        return chunks if self._consensus is None else self._consensus.agreed(chunks)
+
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Write the consensus into the map, which is finished, and forget the views."""
+        if self._consensus is not None:
+            for (_, agreed), (_, held) in zip(
+                self._chunks(), self.map.feature_chunks(), strict=True
+            ):
+                held.copy_(agreed)
+        self._consensus = None
 
     @torch.inference_mode()
     def query(self, asked: TextQuery) -> Answer:
@@ -162,7 +194,7 @@ class Pipeline:
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
         with self.stopwatch.measure("query"):
             basis = self._norm_basis()
-            channels = self.map.project(torch.cat((text.T, basis), dim=1))
+            channels = self._project(torch.cat((text.T, basis), dim=1))
             raw = self._label(channels, len(text), asked)
             if self._affinity is None:
                 return Answer(raw, raw)
@@ -183,7 +215,12 @@ class Pipeline:
         """Empty the map."""
         self.map = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
         self.up_sum = torch.zeros(3, dtype=torch.float64)
-        self._affinity, self._entropy = None, 0.0
+        self._affinity, self._entropy, self._consensus = None, 0.0, None
+
+    def _project(self, matrix: Tensor) -> Tensor:  # (D, C) -> (V, C)
+        if self._consensus is None:
+            return self.map.project(matrix)
+        return torch.cat([chunk @ matrix for _, chunk in self._chunks()])
 
     def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:
         """Cosines are score / norm; the norm is that of the feature inside the basis."""
@@ -197,7 +234,7 @@ class Pipeline:
         if num_voxels == 0:
             return torch.zeros((width, 1), device=self.device)
         step = max(1, num_voxels // _NORM_SAMPLE)
-        rows = [chunk[::step] for _, chunk in self.map.feature_chunks()]
+        rows = [chunk[::step] for _, chunk in self._chunks()]
         sample = torch.cat(rows).to(torch.float32)
         gram = sample.T @ sample
         vectors: Tensor = torch.linalg.eigh(gram).eigenvectors

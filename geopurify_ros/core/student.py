@@ -6,6 +6,7 @@ else of the map, and moves with the lattice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -97,9 +98,15 @@ class VoxelScene:
         return len(self.coords)
 
 
-def scene_of_map(voxel_map: VoxelMap, up: Tensor) -> VoxelScene:
-    """A map as a scene; `up` (3,) need not be of unit length."""
-    state_features = [chunk for _, chunk in voxel_map.feature_chunks()]
+def scene_of_map(
+    voxel_map: VoxelMap, up: Tensor, chunks: Iterable[tuple[slice, Tensor]] | None = None
+) -> VoxelScene:
+    """A map as a scene; `up` (3,) need not be of unit length.
+
+    `chunks` are rows and features in place of the map's own (view consensus).
+    """
+    held = voxel_map.feature_chunks() if chunks is None else chunks
+    state_features = [chunk.to(torch.float16) for _, chunk in held]
     empty = torch.zeros((0, voxel_map.feature_dim), dtype=torch.float16, device=voxel_map.device)
     return VoxelScene(
         voxel_map.index, voxel_map.coords(), torch.cat([empty, *state_features]),

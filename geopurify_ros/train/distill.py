@@ -17,7 +17,7 @@ from geopurify_ros.core.block_index import block_key
 from geopurify_ros.core.neighbors import NeighborGraph
 from geopurify_ros.errors import InputError, expect_shape
 
-_CHUNK = 256  # anchors compared with the whole scene at a time: 20 MB for 20,000 voxels
+_CHUNK = 64  # anchors compared with the whole piece at a time: 4 MB for 16,000 voxels
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def _map_one(
             refused.append(str(error))
     if len(pipeline.map) == 0:
         raise InputError(f"scene {folder.name}: no frame could be used: {refused[-1]}")
+    pipeline.settle()
     x, y, z = (pipeline.up_sum / pipeline.up_sum.norm().clamp_min(1e-9)).tolist()
     save_map(path, pipeline.map, pipeline.encoder.id, pipeline.config.map.frame, (x, y, z))
 
