@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geopurify_ros import __version__
-from geopurify_ros.config import Config, load_yaml, with_assignments, with_values
+from geopurify_ros.config import Config, with_assignments, with_values
+from geopurify_ros.config_file import load_yaml
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.threads import wait_briefly
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from geopurify_ros.config import Config, load_yaml, settings, with_assignments, with_values
+from geopurify_ros.config import Config, settings, with_assignments, with_values
+from geopurify_ros.config_file import load_yaml
 from geopurify_ros.errors import ConfigError
 
 MAPPING_YAML = Path(__file__).parents[1] / "config" / "mapping.yaml"

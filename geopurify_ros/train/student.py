@@ -89,11 +89,7 @@ def train_student(
     history = fit(StudentTask(net, units, run.rules, run.schedule.seed), run.schedule, out,
                   settings, stop_after=stop_after)
     seconds["steps"] = round(time.perf_counter() - start, 1)
-    last = history[-_LAST:]
-    metrics = {
-        name: round(sum(step[name] for step in last) / len(last), 5) for name in history[-1]
-    }
-    path = out / "student.safetensors"
+    path, metrics = out / "student.safetensors", _means(history[-_LAST:])
     if len(history) == run.schedule.steps:
         save_student(path, net, StudentHeader(
             encoder, feature_dim, first.voxels.voxel_size_m, asdict(run.architecture),
@@ -103,6 +99,10 @@ def train_student(
         "out": str(path), "steps": len(history), "parameters": num_parameters(net),
         "pieces": len(units), "metrics": metrics, "seconds": seconds,
     }
+
+
+def _means(steps: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(sum(s[name] for s in steps) / len(steps), 5) for name in steps[-1]}
 
 
 def new_student(run: StudentRun, feature_dim: int) -> StudentNet:
