@@ -2,8 +2,9 @@
 
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
 network looks at whole pieces of a scene and assigns each voxel to one of many prototypes; the
-network must find the same assignment from a masked piece or from a small part of it. Assignments
-are balanced by Sinkhorn iterations (Caron et al., SwAV), so that they do not fall into one.
+network must find the same assignment from a masked piece or from a small part of it. That all
+voxels fall into one prototype is kept from them by centring with a running mean and sharpening
+(Caron et al., DINO); balancing within a step would cut the walls of one room into many prototypes.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ _PROTOTYPES = 256
 _HEAD = 64
 _TARGETS = 2048  # voxels per step that are asked for
 _STUDENT_TEMPERATURE = 0.1
-_TEACHER_TEMPERATURE = 0.06
+_TEACHER_TEMPERATURE = 0.04  # sharper than the student's, or both agree on nothing
 _LOCAL_VIEWS = 2
+_CENTER_RATE = 0.05
 
 
 class Branch(nn.Module):
@@ -53,33 +55,34 @@ class Branch(nn.Module):
         self.net = SparseUNet(CHANNELS)
         self.hidden = nn.Linear(self.net.out_channels, 128)
         self.out = nn.Linear(128, _HEAD)
+        # centred and scaled over the voxels of a view: without it all codes fall into one
+        self.spread = nn.BatchNorm1d(_HEAD, affine=False, track_running_stats=False)
         self.prototypes = nn.Parameter(torch.randn(_PROTOTYPES, _HEAD))
 
     def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, P)
         """Cosines of some voxels of a view."""
         levels = self.net(view.values, pyramid_of(view.coords))
         features = torch.cat(levels, dim=1)[rows]
-        code = normalize(self.out(gelu(self.hidden(features))), dim=1)
+        code = normalize(self.spread(self.out(gelu(self.hidden(features)))), dim=1)
         return code @ normalize(self.prototypes, dim=1).T
 
 
 class SelfDistillation(nn.Module):
-    """The network that learns, and its moving average that teaches."""
+    """The network that learns, its moving average that teaches, and the mean of its answers."""
+
+    center: Tensor
 
     def __init__(self) -> None:
         """Both start equal."""
         super().__init__()
+        self.register_buffer("center", torch.zeros(_PROTOTYPES))
         self.student = Branch()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
 
-def sinkhorn(cosines: Tensor, temperature: float, rounds: int = 3) -> Tensor:  # (R, P)
-    """Assignments whose rows sum to 1 and whose columns are used alike."""
-    q = ((cosines - cosines.max()) / temperature).exp()
-    for _ in range(rounds):
-        q = q / q.sum(dim=0, keepdim=True).clamp_min(1e-9)
-        q = q / q.sum(dim=1, keepdim=True).clamp_min(1e-9)
-    return q
+def assignments(cosines: Tensor, center: Tensor) -> Tensor:  # (R, P), (P,) -> (R, P)
+    """The teacher's: centred, sharpened, rows sum to 1."""
+    return torch.softmax((cosines - center) / _TEACHER_TEMPERATURE, dim=1)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class SelfDistillationTask:
         """Train `net` on pieces of `scenes`."""
         self.net: nn.Module = net
         self._pair, self._schedule = net, schedule
+        self._mean = torch.zeros(_PROTOTYPES)  # of the teacher's answers in the last step
         self._units = [
             _Unit(scene, crop, values[crop.rows])
             for scene in scenes
@@ -119,7 +123,9 @@ class SelfDistillationTask:
         views += [local_view(coords, values, generator) for _ in range(_LOCAL_VIEWS)]
         with torch.no_grad():
             whole = global_view(coords, values, generator)
-            assigned = sinkhorn(self._pair.teacher(whole, whole.rows), _TEACHER_TEMPERATURE)
+            cosines = self._pair.teacher(whole, whole.rows)
+            assigned = assignments(cosines, self._pair.center)
+            self._mean = cosines.mean(dim=0)
         losses = [self._loss_of(view, assigned, generator) for view in views]
         used = assigned.mean(dim=0)
         logged = {
@@ -140,7 +146,8 @@ class SelfDistillationTask:
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """The teacher follows, ever more slowly: 0.98 to 0.999."""
+        """The teacher follows, ever more slowly (0.98 to 0.999), and so does the centre."""
+        self._pair.center.lerp_(self._mean, _CENTER_RATE)
         progress = step / self._schedule.steps
         keep = 0.999 - 0.019 * 0.5 * (1 + math.cos(math.pi * progress))
         pairs = zip(self._pair.teacher.parameters(), self._pair.student.parameters(), strict=True)
