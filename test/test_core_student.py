@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from geopurify_ros.core import student as student_module
 from geopurify_ros.core.sparse_conv import index_of, submanifold_map
 from geopurify_ros.core.student import (
     PAPER,
@@ -119,6 +120,24 @@ def test_height_is_above_the_floor_whichever_way_is_up():
         scene, coords=scene.coords[:, [2, 0, 1]] * torch.tensor([-1, 1, 1]),
         up=torch.tensor([-1.0, 0, 0], dtype=torch.float64))
     assert torch.allclose(height_m(turned), expected.float(), atol=1e-6)
+
+
+@pytest.mark.parametrize("stem", ["linear", "conv"])
+def test_embedding_a_map_equals_one_forward_pass(stem, monkeypatch):
+    monkeypatch.setattr(student_module, "_ROWS_AT_ONCE", 37)
+    net, scene = student(dataclasses.replace(SMALL, stem=stem)), surface()
+    taps = submanifold_map(scene.index, scene.coords)
+    with torch.no_grad():
+        expected = net(input_of(scene, "features"), taps)
+    assert torch.allclose(net.embed(scene), expected, atol=1e-5)
+
+
+def test_an_empty_map_has_no_embeddings():
+    scene, none = surface(), torch.zeros((0, 3))
+    empty = dataclasses.replace(
+        scene, index=index_of(none.long()), coords=none.long(), features=torch.zeros((0, D)),
+        color=none, normal=none)
+    assert student().embed(empty).shape == (0, SMALL.embedding_dim)
 
 
 def test_statistics_standardise_the_input():

@@ -21,6 +21,7 @@ from geopurify_ros.errors import ConfigError, InputError
 GEOMETRY_CHANNELS = 6  # colour and normal, beside the features
 GEOMETRY_ONLY_CHANNELS = 8  # colour, normal, density, height
 _MAX_HEIGHT_M = 3.0
+_ROWS_AT_ONCE = 8192  # of the wide input of a linear stem
 _FLOOR_QUANTILE = 0.02  # of the heights: what lies lower is noise
 
 
@@ -197,6 +198,26 @@ class StudentNet(nn.Module):
         Raises:
             InputError: another number of channels than the network was made for.
         """
+        return self._follow(self._enter(values, taps), taps)
+
+    @torch.inference_mode()
+    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E) float32
+        """Embeddings of a map, the network as it is in use (eval mode).
+
+        A linear stem takes the wide input some rows at a time: no float32 copy of the map.
+        """
+        self.eval()
+        kind = self.shape.input
+        taps = submanifold_map(scene.index, scene.coords)
+        geometry = geometry_channels(scene, taps, kind)
+        size = _ROWS_AT_ONCE if self.shape.stem == "linear" else max(1, len(scene))
+        parts = [
+            self._enter(student_input(scene.features[rows], geometry[rows], kind), taps)
+            for rows in (slice(i, i + size) for i in range(0, max(1, len(scene)), size))
+        ]
+        return self._follow(torch.cat(parts), taps)
+
+    def _enter(self, values: Tensor, taps: KernelMap) -> Tensor:  # (R, C) -> (R, hidden)
         if values.shape[1] != len(self.mean):
             raise InputError(
                 f"the student takes {len(self.mean)} channels, the map gives {values.shape[1]}: "
@@ -204,20 +225,12 @@ class StudentNet(nn.Module):
             )
         x = (values - self.mean) * self.scale
         x = self.stem(x, taps) if self.shape.stem == "conv" else self.stem(x)
-        x = relu(self.stem_norm(x))
+        return relu(self.stem_norm(x))
+
+    def _follow(self, x: Tensor, taps: KernelMap) -> Tensor:  # (V, hidden) -> (V, E)
         for block in self.body:
             x = block(x, taps)
         return normalize(self.head(x), dim=1)
-
-    @torch.inference_mode()
-    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E) float32
-        """Embeddings of a map, the network as it is in use (eval mode)."""
-        self.eval()
-        taps = submanifold_map(scene.index, scene.coords)
-        geometry = geometry_channels(scene, taps, self.shape.input)
-        values = student_input(scene.features, geometry, self.shape.input)
-        embeddings: Tensor = self(values, taps)
-        return embeddings
 
 
 def num_parameters(net: nn.Module) -> int:
