@@ -129,8 +129,7 @@ def student_for(
         except CheckpointError as error:
             if not fallback.is_file():
                 raise
-            level = logging.WARNING if purify.student else logging.INFO
-            _log.log(level, "%s: the student of geometry alone is used", error)
+            _log.warning("%s: the student of geometry alone is used", error)
     if not fallback.is_file():
         raise ConfigError(
             "purify.embedding is student, but no student is shipped for this encoder: "

@@ -98,6 +98,7 @@ def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapp
                          config.depth, config.map.voxel_size_m)
     if len(pipeline.map) == 0:
         raise InputError(f"no frame of {sequence.folder} could be used: {refused[0]}")
+    pipeline.settle()
     labels = truth.labels(len(pipeline.map))
     instances = labels if segments is None else segments.labels(len(pipeline.map))
     return Mapped(pipeline, labels, tuple(sequence.class_names.values()), instances)

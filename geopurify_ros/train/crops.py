@@ -46,17 +46,16 @@ def crops_of(scene: VoxelScene, most_voxels: int, margin_m: float = 0.25) -> lis
     waiting, crops = [(low, high)], []
     while waiting:
         low, high = waiting.pop()
+        if len(_inside(scene.coords, low, high)) == 0:
+            continue
         rows = _inside(scene.coords, low - margin, high + margin)
         axis = int((high - low).argmax())
         if len(rows) > most_voxels and int((high - low)[axis]) > 2 * margin:
             inner = scene.coords[_inside(scene.coords, low, high)][:, axis]
-            cut = int(inner.median()) if len(inner) else int(low[axis])
-            cut = min(max(cut, int(low[axis]) + 1), int(high[axis]) - 1)
+            cut = min(max(int(inner.median()), int(low[axis]) + 1), int(high[axis]) - 1)
             waiting += [(low, _with(high, axis, cut)), (_with(low, axis, cut), high)]
             continue
-        interior = _inside(scene.coords[rows], low, high)
-        if len(interior):
-            crops.append(_crop(scene, rows, interior))
+        crops.append(_crop(scene, rows, _inside(scene.coords[rows], low, high)))
     return crops
 
 

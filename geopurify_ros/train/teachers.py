@@ -51,6 +51,7 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
     folder.mkdir(parents=True, exist_ok=True)
     held = features.to(torch.float16)
     write_tensors(path, {"features": held.cpu().contiguous()}, _KIND, {"teacher": teacher.id})
+    held = held.to(scene.voxels.coords.device)
     return held.to(torch.float32)  # the first run sees the numbers that the second will see
 
 

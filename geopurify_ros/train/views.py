@@ -96,7 +96,8 @@ def _turned(
     shift = jitter * torch.randn(3, generator=generator)
     changed[:, :3] = changed[:, :3] * gain.to(coords.device) + shift.to(coords.device)
     changed[:, 3:6] = changed[:, 3:6] @ symmetry.T
-    turned = coords[rows] @ symmetry.T.to(torch.int64)
+    # CUDA multiplies no integer matrices; small ones are exact in float64
+    turned = (coords[rows].to(torch.float64) @ symmetry.T.to(torch.float64)).to(torch.int64)
     start = torch.randint(8, (3,), generator=generator)  # other cells at the coarse levels
     return View(turned + start.to(coords.device), changed, rows, torch.ones_like(rows).bool())
 
