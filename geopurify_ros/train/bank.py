@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from geopurify_ros.encoders.image_tower import MEAN, STAGES, STD, Trunk
-from geopurify_ros.train.views import Views, cut, recolored
+from geopurify_ros.train.room_images import Views, cut, recolored
 
 SIZE_PX = (256, 352)
 _BATCH = 8

@@ -23,8 +23,8 @@ from geopurify_ros.train.bank import Bank, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.loop import check_steps, run, warm_cosine
+from geopurify_ros.train.room_images import load_views
 from geopurify_ros.train.trunk import imagenet_names, pretrained_trunk
-from geopurify_ros.train.views import load_views
 
 _WARM_STEPS = 100
 _FRAMES = ("{}", "{}", "a {}", "the {}", "a photo of a {}", "{} in a room")
