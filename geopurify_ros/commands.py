@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
@@ -24,6 +26,7 @@ from geopurify_ros.data.bag import Bag, is_bag
 from geopurify_ros.data.export import write_labeled_ply
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
@@ -34,7 +37,9 @@ _PICTURE_PX = 720
 def new_pipeline(config: Config) -> Pipeline:
     """A pipeline with the configured encoder on the configured device."""
     device = pick_device(config.encoder.device)
-    return Pipeline(load_encoder(config.encoder.name, device), config, device)
+    encoder = load_encoder(config.encoder.name, device)
+    student = student_for(config.purify, encoder, config.map.voxel_size_m, device)
+    return Pipeline(encoder, config, device, student)
 
 
 def map_to_file(
@@ -86,6 +91,7 @@ def _map_frames(
     if len(pipeline.map) == 0:
         reason = refused.most_common(1)[0][0] if refused else "it has none"
         raise InputError(f"no frame of {source} could be used: {reason}")
+    pipeline.settle()
     save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, pipeline.up)
     return {
         "map": str(out),
@@ -120,6 +126,7 @@ def query_file(
         _check_folder(target)
     pipeline = new_pipeline(config)
     pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
+    pipeline.up_sum = torch.tensor(header.up, dtype=torch.float64)
     pipeline.purify()
     asked = make_query(prompts, negatives, config.query.threshold)
     answer = pipeline.query(asked)
@@ -133,6 +140,7 @@ def query_file(
         "encoder": header.encoder,
         "num_voxels": header.num_voxels,
         "changed_fraction": answer.changed_fraction,
+        "purification": {**dataclasses.asdict(answer.effect), "declined": answer.objection},
         "prompts": [
             {"prompt": one.prompt, "found": one.found, "score": one.score,
              "num_voxels": one.num_voxels, "best_position_m": one.best_position_m}
@@ -187,9 +195,7 @@ def picture(
 def evaluate_sequence(folder: Path, config: Config, every: int) -> dict[str, Any]:
     """Map and score a labelled sequence."""
     sequence = Sequence(folder)
-    device = pick_device(config.encoder.device)
-    encoder = load_encoder(config.encoder.name, device)
-    mapped = map_sequence(sequence, encoder, config, device, every)
+    mapped = map_sequence(sequence, new_pipeline(config), every)
     return evaluate(mapped, folder.resolve().name)
 
 

@@ -7,35 +7,12 @@ Fields are bool, int, float or str only, because ROS parameters are; "off" is a 
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
+from geopurify_ros.config_fields import Setting, Value, check, setting, settings, with_values
 from geopurify_ros.errors import ConfigError
 
-_T = TypeVar("_T")
-Value = bool | int | float | str
-
-
-def setting(
-    default: _T,
-    about: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> _T:
-    """A dataclass field with what a user must know of it: meaning, range, choices.
-
-    A `live` one may change while the node runs; the others are read when it is configured.
-    """
-    metadata = {"about": about, "low": low, "high": high, "choices": choices, "live": live}
-    made: _T = field(default=default, metadata=metadata)
-    return made
+__all__ = ["Config", "Setting", "Value", "settings", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +55,26 @@ class MapConfig:
 
 
 @dataclass(frozen=True)
+class FusionConfig:
+    """How the views of a voxel become one feature (METHODS 1.8)."""
+
+    mode: str = setting(
+        "mean",
+        "mean over all views, or consensus: the few that agree best (takes `views` times the "
+        "memory of the map)",
+        choices=("mean", "consensus"),
+    )
+    views: int = setting(4, "consensus: views kept per voxel", low=1, high=64)
+    top: int = setting(3, "consensus: views that are averaged", low=1, high=64)
+    sharpness: float = setting(
+        1.0, "consensus: of the weights, 1 is the encoder's logit scale", low=0.0, high=100.0
+    )
+    vocabulary: str = setting(
+        "", 'consensus: names whose best one must be agreed on, "chair, table"; empty: the mean'
+    )
+
+
+@dataclass(frozen=True)
 class PurifyConfig:
     """GeoPurify's pooling (METHODS 1.9); the defaults belong to 5 cm voxels."""
 
@@ -86,12 +83,20 @@ class PurifyConfig:
     )
     embedding: str = setting(
         "geometric",
-        "what neighbours are compared by: normal and colour, or nothing (no purification)",
-        choices=("geometric", "none"),
+        "what neighbours are compared by: the trained student, normal and colour, or nothing "
+        "(no purification)",
+        choices=("student", "geometric", "none"),
     )
+    student: str = setting("", "checkpoint of the student; empty: the one that is shipped")
     neighbors: int = setting(32, "K, neighbours of a voxel", low=1, high=256)
     iterations: int = setting(40, "T, rounds of pooling", low=0, high=1000)
     affinity_scale: float = setting(20.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)
+    max_entropy: float = setting(
+        0.9999, "above this row entropy the result is a blur and not used", low=0.0, high=1.0
+    )
+    max_changed: float = setting(
+        0.8, "if more than this share of the labels changes, it is not used", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,7 @@ class Config:
     depth: DepthConfig = field(default_factory=DepthConfig)
     keyframe: KeyframeConfig = field(default_factory=KeyframeConfig)
     map: MapConfig = field(default_factory=MapConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
     purify: PurifyConfig = field(default_factory=PurifyConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -231,69 +237,8 @@ class Config:
     def __post_init__(self) -> None:
         """Check every value against its range, so no part need check again."""
         for name, spec in settings(self).items():
-            _check(name, spec.value, spec)
+            check(name, spec.value, spec)
         if self.depth.min_m >= self.depth.max_m:
             raise ConfigError(
                 f"depth.min_m ({self.depth.min_m}) must be below depth.max_m ({self.depth.max_m})"
             )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One parameter: its value and what a user must know of it."""
-
-    value: Value
-    about: str
-    low: float | None
-    high: float | None
-    choices: tuple[str, ...]
-    live: bool  # may change while the node runs
-
-
-def settings(config: Config) -> dict[str, Setting]:
-    """All parameters by dotted name, in the order of the dataclasses."""
-    found: dict[str, Setting] = {}
-    for group in dataclasses.fields(config):
-        values = getattr(config, group.name)
-        for item in dataclasses.fields(values):
-            found[f"{group.name}.{item.name}"] = Setting(
-                getattr(values, item.name), **item.metadata
-            )
-    return found
-
-
-def _check(name: str, value: Value, spec: Setting) -> None:
-    if spec.choices and value not in spec.choices:
-        raise ConfigError(f"{name} is {value!r}, expected one of {', '.join(spec.choices)}")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        low, high = spec.low, spec.high
-        # written so that NaN fails too
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            raise ConfigError(f"{name} is {value}, expected {low} to {high}")
-
-
-def _convert(name: str, value: Any, default: Value) -> Value:
-    """`value` in the type of `default`, or ConfigError; an int will do for a float."""
-    kind = type(default)
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        # text too: 1e6 is a number to ROS but not to PyYAML
-        with contextlib.suppress(ValueError, OverflowError):
-            return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{name} is {value!r}, expected a {kind.__name__}")
-    checked: Value = value
-    return checked
-
-
-def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """`config` with the dotted names in `values` replaced; unknown names are ConfigErrors."""
-    known = settings(config)
-    groups: dict[str, dict[str, Value]] = {}
-    for name, value in values.items():
-        if name not in known:
-            near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
-            raise ConfigError(f"there is no parameter {name}; the nearest are {near}")
-        group, item = name.split(".")
-        groups.setdefault(group, {})[item] = _convert(name, value, known[name].value)
-    changed = {g: dataclasses.replace(getattr(config, g), **v) for g, v in groups.items()}
-    return dataclasses.replace(config, **changed)

@@ -183,7 +183,7 @@ def test_an_over_long_query_is_refused(mapped):
     (("--set", "depth.max_m=[4"), "cannot be read as YAML"),
     (("--set", "depth.max_m=nan"), "depth.max_m is nan"),
     (("--set", "depth.max_m=deep"), "depth.max_m is 'deep', expected a float"),
-    (("--embedding", "student"), "purify.embedding is 'student', expected one of"),
+    (("--embedding", "teacher"), "purify.embedding is 'teacher', expected one of"),
     (("--voxel-size", "0"), "map.voxel_size_m is 0.0"),
     (("--voxel-size", "big"), "argument --voxel-size: invalid float value: 'big'"),
     (("--every", "0"), "--every is 0"),

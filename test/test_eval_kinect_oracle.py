@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from oracle import OracleNoise, oracle_for_sequence
 
 from geopurify_ros.config import Config
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
 
@@ -57,7 +57,7 @@ def evaluate_folder(
 ) -> dict[str, Any]:
     sequence, every = Sequence(folder), EVERY[folder]
     oracle = oracle_for_sequence(sequence, noise, seed=seed, every=every)
-    mapped = map_sequence(sequence, oracle, Config(), torch.device("cpu"), every)
+    mapped = map_sequence(sequence, Pipeline(oracle, Config()), every)
     return evaluate(mapped, folder.name)
 
 

@@ -60,7 +60,7 @@ def test_the_reader_of_imports_sees_them(tmp_path):
 
 
 def test_core_imports_torch_numpy_and_nothing_above_it():
-    own = [f"{PACKAGE}.{name}" for name in ("core", "config", "errors")]
+    own = [f"{PACKAGE}.{name}" for name in ("core", "config", "config_fields", "errors")]
     allowed = (*own, "torch", "numpy", *sys.stdlib_module_names)
     assert [found for found in imports_of_layer("core") if not within(found[1], allowed)] == []
 
@@ -87,7 +87,8 @@ def test_errors_import_nothing_of_the_package_and_config_only_errors():
                 if within(name, [PACKAGE])}
 
     assert own("errors") == set()
-    assert own("config") == {f"{PACKAGE}.errors"}
+    assert own("config") == {f"{PACKAGE}.errors", f"{PACKAGE}.config_fields"}
+    assert own("config_fields") == {f"{PACKAGE}.errors"}
 
 
 @pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.errors", f"{PACKAGE}.cli"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
+from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.gate import Effect, effect_of, objection
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
 from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
+from geopurify_ros.core.student import StudentNet, scene_of_map
 from geopurify_ros.core.voxel_map import VoxelMap
-from geopurify_ros.errors import expect_shape
+from geopurify_ros.errors import ConfigError, expect_shape
 
 # Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
 _NORM_RANK = 16
@@ -60,27 +64,41 @@ class PurifyReport:
 
 @dataclass(frozen=True)
 class Answer:
-    """Labels of all V voxels, before and after purification, in row order of the map."""
+    """Labels of all V voxels, before and after purification, in row order of the map.
+
+    Attributes:
+        raw: before.
+        pooled: after.
+        effect: what pooling did to the labels.
+        objection: why the gate declines the pooled labels; empty if it does not.
+    """
 
     raw: VoxelLabels
-    purified: VoxelLabels
+    pooled: VoxelLabels
+    effect: Effect = field(default_factory=lambda: Effect(0.0, 0.0, 0.0, 0.0))
+    objection: str = ""
+
+    @property
+    def purified(self) -> VoxelLabels:
+        """The labels to use: pooled, or raw where the gate declined."""
+        return self.raw if self.objection else self.pooled
 
     @property
     def changed_fraction(self) -> float:
         """Share of voxels whose label purification changed."""
-        if len(self.raw.label) == 0:
-            return 0.0
-        return float((self.raw.label != self.purified.label).float().mean())
+        return 0.0 if self.objection else self.effect.changed
 
 
 class Pipeline:
     """Frames in, labels out. Not thread-safe: one thread owns it."""
 
     def __init__(
-        self, encoder: ImageTextEncoder, config: Config, device: torch.device | str = "cpu"
+        self, encoder: ImageTextEncoder, config: Config, device: torch.device | str = "cpu",
+        student: StudentNet | None = None,
     ) -> None:
-        """An empty map for the features of `encoder`."""
+        """An empty map for the features of `encoder`; `student` for purify.embedding student."""
         self.encoder = encoder
+        self.student = student
         self.config = config
         self.device = torch.device(device)
         self.map = VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device)
@@ -89,6 +107,8 @@ class Pipeline:
         # Sum of the cameras' up directions: which way pictures of the map are turned.
         self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
+        self._entropy = 0.0
+        self._consensus: Consensus | None = None
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -110,22 +130,68 @@ class Pipeline:
         with self.stopwatch.measure("fuse"):
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
             num_new = self.map.integrate(voxels, frame.stamp_ns)
+            if self.config.fusion.mode == "consensus":
+                self._views().add(self.map, voxels)
         self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
     @torch.inference_mode()
     def purify(self) -> PurifyReport:
         """Build the affinity of the present map; queries pool with it (METHODS 1.9)."""
-        settings = self.config.purify
-        entropy = 0.0
-        if settings.embedding != "none" and len(self.map):
-            with self.stopwatch.measure("purify"):
-                graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
-                embeddings = geometric_embedding(self.map.normals(), self.map.colors())
-                self._affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
-                entropy = row_entropy(self._affinity)
+        if self.config.purify.embedding != "none" and len(self.map):
+            with self.stopwatch.measure("embed"):
+                embeddings = self.embeddings()
+            self.purify_with(embeddings)
         self.num_purifications += 1
-        return PurifyReport(self.num_purifications, len(self.map), entropy)
+        return PurifyReport(self.num_purifications, len(self.map), self._entropy)
+
+    @torch.inference_mode()
+    def purify_with(self, embeddings: Tensor) -> None:  # (V, E) unit norm
+        """Build the affinity from given embeddings of the present map."""
+        settings = self.config.purify
+        with self.stopwatch.measure("purify"):
+            graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
+            self._affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
+            self._entropy = row_entropy(self._affinity)
+
+    def embeddings(self) -> Tensor:  # (V, E) unit norm
+        """What neighbours are compared by, as purify.embedding says.
+
+        Raises:
+            ConfigError: a student is asked for and there is none.
+        """
+        if self.config.purify.embedding != "student":
+            return geometric_embedding(self.map.normals(), self.map.colors())
+        if self.student is None:
+            raise ConfigError("purify.embedding is student, but no student was loaded")
+        return self.student.embed(scene_of_map(self.map, self.up_sum, self._chunks()))
+
+    def _views(self) -> Consensus:
+        """The views of the present map."""
+        if self._consensus is None:
+            settings = self.config.fusion
+            names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
+            text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
+            scale = settings.sharpness * self.encoder.logit_scale
+            rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
+            buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
+            self._consensus = Consensus(buffer, rule)
+        return self._consensus
+
+    def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features (R, D): the map's mean, or the consensus of the views."""
+        chunks = self.map.feature_chunks()
+        return chunks if self._consensus is None else self._consensus.agreed(chunks)
+
+    @torch.inference_mode()
+    def settle(self) -> None:
+        """Write the consensus into the map, which is finished, and forget the views."""
+        if self._consensus is not None:
+            for (_, agreed), (_, held) in zip(
+                self._chunks(), self.map.feature_chunks(), strict=True
+            ):
+                held.copy_(agreed)
+        self._consensus = None
 
     @torch.inference_mode()
     def query(self, asked: TextQuery) -> Answer:
@@ -134,11 +200,14 @@ class Pipeline:
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
         with self.stopwatch.measure("query"):
             basis = self._norm_basis()
-            channels = self.map.project(torch.cat((text.T, basis), dim=1))
+            channels = self._project(torch.cat((text.T, basis), dim=1))
             raw = self._label(channels, len(text), asked)
             if self._affinity is None:
                 return Answer(raw, raw)
-            return Answer(raw, self._label(self.purified(channels), len(text), asked))
+            pooled = self._label(self.purified(channels), len(text), asked)
+            effect = effect_of(raw.label, pooled.label, self._affinity, self._entropy)
+            reason = objection(effect, self.config.purify)
+            return Answer(raw, pooled, effect, reason)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel pooled with the affinity of the last purification."""
@@ -157,7 +226,12 @@ class Pipeline:
         """Go on with another map; it is not purified yet. `up_sum` (3,): see the attribute."""
         self.map = voxel_map
         self.up_sum = up_sum
-        self._affinity = None
+        self._affinity, self._entropy, self._consensus = None, 0.0, None
+
+    def _project(self, matrix: Tensor) -> Tensor:  # (D, C) -> (V, C)
+        if self._consensus is None:
+            return self.map.project(matrix)
+        return torch.cat([chunk @ matrix for _, chunk in self._chunks()])
 
     def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:
         """Cosines are score / norm; the norm is that of the feature inside the basis."""
@@ -171,7 +245,7 @@ class Pipeline:
         if num_voxels == 0:
             return torch.zeros((width, 1), device=self.device)
         step = max(1, num_voxels // _NORM_SAMPLE)
-        rows = [chunk[::step] for _, chunk in self.map.feature_chunks()]
+        rows = [chunk[::step] for _, chunk in self._chunks()]
         sample = torch.cat(rows).to(torch.float32)
         gram = sample.T @ sample
         vectors: Tensor = torch.linalg.eigh(gram).eigenvectors

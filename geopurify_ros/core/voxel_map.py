@@ -168,6 +168,16 @@ class VoxelMap:
             out[rows] = chunk
         return out
 
+    def features_of(self, rows: Tensor) -> Tensor:  # (M,) int64 -> (M, D) float32
+        """Features of some voxels."""
+        out = torch.empty((len(rows), self.feature_dim), device=self.device)
+        number = torch.div(rows, CHUNK_ROWS, rounding_mode="floor")
+        for chunk in number.unique().tolist():  # type: ignore[no-untyped-call]
+            here = torch.nonzero(number == chunk).squeeze(1)
+            local = rows[here] - chunk * CHUNK_ROWS
+            out[here] = self._features[chunk].index_select(0, local).to(torch.float32)
+        return out
+
     def project(self, matrix: Tensor) -> Tensor:  # (D, C) float32 -> (V, C) float32
         """features() @ matrix, without the float32 copy of the whole map."""
         out = torch.empty((len(self), matrix.shape[1]), device=self.device)

@@ -66,6 +66,11 @@ class Sequence:
         """Whether ground truth comes with it."""
         return bool(self.class_names) and (self.folder / "label").is_dir()
 
+    @property
+    def has_instances(self) -> bool:
+        """Whether the labels tell one chair from another (instance/*.png)."""
+        return (self.folder / "instance").is_dir()
+
     def frame(self, number: int) -> RgbdFrame:
         """Frame `number` on the pixels of its depth image.
 
@@ -85,8 +90,10 @@ class Sequence:
             rgb, depth_m, self._depth_intrinsics, self._poses[name], number * _FRAME_INTERVAL_NS
         )
 
-    def label(self, number: int) -> NDArray[np.int64]:
+    def label(self, number: int, kind: str = "label") -> NDArray[np.int64]:
         """(H, W) class ids of frame `number` on its depth pixels, 0 = unlabelled.
+
+        `kind` "instance" reads the images of instance/ in their place.
 
         Labels in the size of the colour image belong to its pixels.
 
@@ -94,7 +101,7 @@ class Sequence:
             InputError: the file is missing, no single-channel image, or of a third size.
         """
         name, color_path, depth_path = self._files[number]
-        path = self.folder / "label" / f"{name}.png"
+        path = self.folder / kind / f"{name}.png"
         label = _read_image(path)
         if label.ndim != 2:
             raise InputError(f"{path} is no label image: it has {label.shape[2]} channels")

@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from geopurify_ros.config import Config, DepthConfig
+from geopurify_ros.config import DepthConfig
 from geopurify_ros.core import fusion
 from geopurify_ros.core.block_index import BlockIndex
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.neighbors import nearest_neighbors
-from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import boundary_band, class_scores, confusion_matrix
 
 BAND_NEIGHBORS = 24
+_MOST_INSTANCES = 2048  # larger numbers count as unlabelled
 
 
 class VoxelTruth:
@@ -68,22 +69,20 @@ class VoxelTruth:
 
 @dataclass(frozen=True)
 class Mapped:
-    """A sequence in a map, with truth."""
+    """A sequence in a map, with truth; `instances` are class labels where there are none."""
 
     pipeline: Pipeline
     truth: Tensor  # (V,)
     class_names: tuple[str, ...]
+    instances: Tensor | None = None  # (V,)
 
 
-def map_sequence(
-    sequence: Sequence, encoder: ImageTextEncoder, config: Config, device: torch.device,
-    every: int = 1,
-) -> Mapped:
+def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapped:
     """Map every `every`-th usable frame of a labelled sequence, without a keyframe gate."""
     if not sequence.has_labels:
         raise InputError(f"{sequence.folder} has no ground truth (label/ and classes.json)")
-    pipeline = Pipeline(encoder, config, device)
-    truth = VoxelTruth(list(sequence.class_names))
+    config, truth = pipeline.config, VoxelTruth(list(sequence.class_names))
+    segments = VoxelTruth(list(range(1, _MOST_INSTANCES))) if sequence.has_instances else None
     refused = []
     for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
         try:
@@ -94,10 +93,15 @@ def map_sequence(
             continue
         truth.add(pipeline.map.index, frame, sequence.label(number), config.depth,
                   config.map.voxel_size_m)
+        if segments is not None:
+            segments.add(pipeline.map.index, frame, sequence.label(number, "instance"),
+                         config.depth, config.map.voxel_size_m)
     if len(pipeline.map) == 0:
         raise InputError(f"no frame of {sequence.folder} could be used: {refused[0]}")
+    pipeline.settle()
     labels = truth.labels(len(pipeline.map))
-    return Mapped(pipeline, labels, tuple(sequence.class_names.values()))
+    instances = labels if segments is None else segments.labels(len(pipeline.map))
+    return Mapped(pipeline, labels, tuple(sequence.class_names.values()), instances)
 
 
 def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
@@ -119,11 +123,12 @@ def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
         "num_labeled_voxels": int((mapped.truth > 0).sum()),
         "classes": list(mapped.class_names),
     }
-    for name, labels in (("raw", answer.raw), ("blur", blurred.purified),
+    for name, labels in (("raw", answer.raw), ("blur", blurred.pooled),
                          ("purified", answer.purified)):
         result[name] = scores(labels.label, mapped.truth, band, mapped.class_names)
     result["entropy"] = report.entropy
     result["changed_fraction"] = answer.changed_fraction
+    result["purification"] = {**dataclasses.asdict(answer.effect), "declined": answer.objection}
     medians = {name: ms / 1e3 for name, ms in pipeline.stopwatch.median_ms().items()}
     result["seconds"] = {"purify_and_query": seconds, **medians}
     return result

@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from geopurify_ros.config import Config
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
+from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.inputs import FrameInputs
@@ -113,7 +114,10 @@ class MappingNode(LifecycleNode):
         encoder = self._encoder or load_encoder(self.config.encoder.name, device)
         self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
         gate = KeyframeGate(self.config.keyframe)
-        pipeline = Pipeline(encoder, self.config, device)
+        student = student_for(
+            self.config.purify, encoder, self.config.map.voxel_size_m, device
+        )
+        pipeline = Pipeline(encoder, self.config, device, student)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
 
     def _activate(self) -> None:

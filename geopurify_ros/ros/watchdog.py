@@ -171,6 +171,14 @@ class Watchdog:
         if worker.last_purify:
             status.values["purify.voxels"] = str(worker.last_purify.num_voxels)
             status.values["purify.entropy"] = f"{worker.last_purify.entropy:.3f}"
+        if worker.last_answer:
+            effect = worker.last_answer.effect
+            status.values |= {
+                "purify.changed": f"{effect.changed:.3f}",
+                "purify.boundary_before": f"{effect.boundary_before:.3f}",
+                "purify.boundary_after": f"{effect.boundary_after:.3f}",
+                "purify.declined": worker.last_answer.objection,
+            }
         return status
 
     def _query_status(self) -> Status:

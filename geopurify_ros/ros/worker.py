@@ -60,6 +60,7 @@ class MappingWorker:
         self.is_paused = False
         # what fails at present ("frame", "purify", "query", "map") and how; for diagnostics
         self.failing: dict[str, str] = {}
+        self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
@@ -241,5 +242,5 @@ class MappingWorker:
     def _answer(self) -> None:
         asked = self._query
         if asked is not None:
-            answer = self.pipeline.query(asked)
+            answer = self.last_answer = self.pipeline.query(asked)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)

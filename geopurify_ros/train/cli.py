@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--encoder", default="builtin", help="as everywhere, or a file of ours")
     one.add_argument("--out", type=Path, help="write the figures there as JSON")
 
+    from geopurify_ros.train.student_cli import add_commands
+    from geopurify_ros.train.study_cli import add_studies
+
+    add_commands(what)
+    add_studies(what)
+
 
 def _command(
     what: Any, name: str, about: str, command: Callable[[argparse.Namespace], dict[str, Any]]

@@ -1,0 +1,166 @@
+"""The one training loop: warm-up and cosine in steps, seeded, resumable, curves on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
+from geopurify_ros.errors import InputError
+from geopurify_ros.train.curves import draw_curves
+
+_KIND = "geopurify_training"
+_WARMUP_START = 1e-6  # share of the learning rate at step 0 (METHODS 1.6)
+_FINAL_SHARE = 1e-3  # of the base learning rate, the floor of all groups
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        steps: of the whole run.
+        warmup: of them, linear.
+        base_lr: learning rate of a group of multiplier 1.
+        weight_decay: of AdamW.
+        seed: of everything random in the run.
+    """
+
+    steps: int = 2000
+    warmup: int = 40
+    base_lr: float = 1e-3
+    weight_decay: float = 1e-5
+    seed: int = 0
+
+    def learning_rate(self, step: int, multiplier: float) -> float:
+        """Linear from 1e-6 of the peak, then cosine to 1e-3 of the base rate (T1.10)."""
+        peak, floor = self.base_lr * multiplier, self.base_lr * _FINAL_SHARE
+        if step < self.warmup:
+            return peak * (_WARMUP_START + (1 - _WARMUP_START) * step / self.warmup)
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class Task(Protocol):
+    """What is trained.
+
+    `net` holds everything that a resumed run must find again.
+    """
+
+    net: nn.Module
+
+    def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Multipliers of the learning rate and their parameters."""
+        ...
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Loss of a step and what to log; a function of the weights, step and generator alone."""
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Whatever follows the optimizer, such as a moving average."""
+        ...
+
+    def where(self, step: int) -> str:
+        """The scene of a step, for error messages."""
+        ...
+
+
+def fit(
+    task: Task, schedule: Schedule, out: Path, settings: dict[str, Any],
+    save_every: int = 100, stop_after: int | None = None,
+) -> list[dict[str, float]]:
+    """Train to the end, or go on where an interrupted run in `out` was last saved.
+
+    Args:
+        task: what to train.
+        schedule: how.
+        out: folder for progress.safetensors, metrics.json and curves.png.
+        settings: whatever else the result depends on; another run's are refused.
+        save_every: steps between saves; a resumed run repeats what came after the last one.
+        stop_after: end early, as an interrupt would (tests).
+
+    Returns:
+        One dictionary per step: loss, learning rate and what the task logs.
+
+    Raises:
+        InputError: the loss is not finite, or `out` holds another run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    multipliers, groups = zip(*task.groups(), strict=True)
+    optimizer = torch.optim.AdamW(
+        [{"params": group} for group in groups], schedule.base_lr,
+        weight_decay=schedule.weight_decay, foreach=False,
+    )
+    known = {"schedule": asdict(schedule), **settings}
+    history = _resume(out / "progress.safetensors", task.net, optimizer, known)
+    steps = range(len(history), min(schedule.steps, stop_after or schedule.steps))
+    task.net.train()
+    for step in tqdm(steps, desc="train", unit="step", initial=len(history),
+                     total=schedule.steps):
+        for group, multiplier in zip(optimizer.param_groups, multipliers, strict=True):
+            group["lr"] = schedule.learning_rate(step, multiplier)
+        generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + step)
+        loss, logged = task.loss(step, generator)
+        if not bool(torch.isfinite(loss)):
+            raise InputError(f"the loss is not finite at step {step}, {task.where(step)}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        task.after_step(step)
+        history.append({"loss": loss.item(), "learning_rate": schedule.learning_rate(step, 1.0),
+                        **logged})
+        if (step + 1) % save_every == 0 or step + 1 == schedule.steps:
+            _save(out, task.net, optimizer, known, history)
+    task.net.eval()
+    return history
+
+
+def _save(
+    out: Path, net: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any],
+    history: list[dict[str, float]],
+) -> None:
+    tensors = {f"net.{name}": t.detach().cpu() for name, t in net.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).cpu()
+    tensors = {name: t.contiguous().clone() for name, t in tensors.items()}
+    header = {"settings": settings, "history": history}
+    try:
+        write_tensors(out / "progress.safetensors", tensors, _KIND, header)
+        report = json.dumps({"settings": settings, "steps": history}, indent=1)
+        (out / "metrics.json").write_text(report + "\n")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the progress could not be written to {out}: {error}") from error
+    draw_curves(history, out / "curves.png")
+
+
+def _resume(
+    path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
+) -> list[dict[str, float]]:
+    if not path.exists():
+        return []
+    try:
+        content = read_tensors(path, _KIND)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is damaged: choose another folder") from error
+    # through JSON, as what was saved went
+    if content is None or content[1]["settings"] != json.loads(json.dumps(settings)):
+        raise InputError(f"{path} is of a run with other settings: choose another folder")
+    tensors, header = content
+    net.load_state_dict({name[4:]: t for name, t in tensors.items() if name.startswith("net.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    history: list[dict[str, float]] = header["history"]
+    return history

@@ -1,0 +1,125 @@
+"""The self-supervised teacher: its network, its views, its training in short."""
+
+import dataclasses
+
+import pytest
+import torch
+from train_scenes import box_map, box_scene, with_voxels
+
+from geopurify_ros.core.sparse_conv import index_of
+from geopurify_ros.errors import CheckpointError
+from geopurify_ros.train.selfsup import (
+    SelfDistillation,
+    SelfDistillationTask,
+    assignments,
+    load_selfsup,
+    random_teacher,
+    train_selfsup,
+)
+from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
+from geopurify_ros.train.trainer import Schedule
+from geopurify_ros.train.views import CHANNELS, global_view, inputs_of, local_view, masked_view
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_network_gives_every_level_at_every_voxel_in_any_order():
+    scene = box_scene().voxels
+    torch.manual_seed(0)
+    net = SparseUNet(CHANNELS)
+    values = inputs_of(scene)
+    levels = net(values, pyramid_of(scene.coords))
+    assert [one.shape[1] for one in levels] == list(net.widths)
+    cell = scene.coords >> 3  # the last level is constant in cells of 8 voxels
+    same = (cell[:, None] == cell[None]).all(dim=2)
+    alike = (levels[-1][:, None] == levels[-1][None]).all(dim=2)
+    assert bool(alike[same].all())
+    order = torch.randperm(len(scene))
+    again = net(values[order], pyramid_of(scene.coords[order]))
+    for one, other in zip(levels, again, strict=True):
+        assert torch.allclose(one[order], other, atol=1e-4)
+
+
+def test_views_show_and_hide_what_they_should():
+    scene = box_scene().voxels
+    values = inputs_of(scene)
+    whole = global_view(scene.coords, values, generator())
+    assert torch.equal(whole.rows, torch.arange(len(scene)))
+    distance = torch.cdist(scene.coords.float(), scene.coords.float())
+    assert torch.allclose(torch.cdist(whole.coords.float(), whole.coords.float()), distance,
+                          atol=1e-2)
+    masked = masked_view(scene.coords, values, generator(1))
+    share = float(masked.target.double().mean())
+    assert 0.2 < share < 0.8
+    assert not masked.values[masked.target].any()
+    assert bool((masked.values[~masked.target][:, 8] == 1).all())
+    assert len(torch.unique(masked.coords, dim=0)) == len(masked.coords)
+    local = [local_view(scene.coords, values, generator(s)) for s in range(12)]
+    assert all(len(view.rows) == int(0.25 * len(scene)) for view in local)
+    hidden = [not view.values[:, 3:7].any() for view in local]
+    assert any(hidden)
+    assert not all(hidden)
+
+
+def test_assignments_are_sharp_and_nobodys_favourite_wins_everything():
+    cosines = torch.randn((400, 20), generator=generator()) * 0.1
+    cosines[:, 3] += 0.5  # everybody's favourite
+    before = assignments(cosines, torch.zeros(20))
+    after = assignments(cosines, cosines.mean(dim=0))
+    assert torch.allclose(after.sum(dim=1), torch.ones(400), atol=1e-5)
+    assert float(before.mean(dim=0).max()) > 0.9
+    assert float(after.mean(dim=0).max()) < 0.1
+    assert float(after.amax(dim=1).mean()) > 0.3
+
+
+def test_it_trains_and_teaches_the_same_every_time(tmp_path):
+    scenes = [box_scene(0, size=10)]
+    schedule = Schedule(steps=2, warmup=1)
+    train_selfsup(scenes, schedule, tmp_path / "a", 10_000)
+    whole = load_selfsup(tmp_path / "a/teacher.safetensors")
+    features = whole.features(scenes[0].voxels)
+    assert features.shape == (len(scenes[0].voxels), 240)
+    assert torch.equal(whole.features(scenes[0].voxels), features)
+    assert whole.id == load_selfsup(tmp_path / "a/teacher.safetensors").id
+    assert whole.id != random_teacher().id
+    colder = with_voxels(scenes[0], features=torch.zeros_like(scenes[0].voxels.features))
+    assert torch.equal(whole.features(colder.voxels), features)  # no VLM features
+
+
+def test_the_average_follows_the_network_and_takes_no_gradient():
+    scene, schedule = box_scene(), Schedule(steps=10, warmup=1)
+    torch.manual_seed(0)
+    net = SelfDistillation()
+    task = SelfDistillationTask(net, [scene], schedule, 10_000)
+    loss, logged = task.loss(0, generator())
+    assert set(logged) == {"masked", "local", "used_prototypes", "teacher_entropy"}
+    loss.backward()
+    assert all(p.grad is None for p in net.teacher.parameters())
+    with torch.no_grad():
+        for p in net.student.parameters():
+            p.add_(1.0)
+    before = net.teacher.prototypes.clone()
+    task.after_step(0)
+    moved = net.teacher.prototypes - before
+    assert torch.allclose(moved, torch.full_like(moved, 0.02), atol=1e-5)
+
+
+def test_a_turned_scene_keeps_its_heights_and_uprightness():
+    voxel_scene = box_scene().voxels
+    coords = voxel_scene.coords[:, [2, 0, 1]]
+    turned = dataclasses.replace(
+        voxel_scene, coords=coords, index=index_of(coords),
+        normal=voxel_scene.normal[:, [2, 0, 1]],
+        up=torch.tensor([1.0, 0, 0], dtype=torch.float64))
+    assert torch.allclose(inputs_of(turned)[:, 6:], inputs_of(voxel_scene)[:, 6:], atol=1e-6)
+    assert len(box_map()[1]) == len(coords)
+
+
+def test_a_file_that_is_no_teacher_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no teacher"):
+        load_selfsup(tmp_path / "teacher.safetensors")
+    (tmp_path / "teacher.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="damaged or no teacher"):
+        load_selfsup(tmp_path / "teacher.safetensors")

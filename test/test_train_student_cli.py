@@ -1,0 +1,108 @@
+"""`geopurify train scenes | teacher | student`: from folders to a checkpoint, in short."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from train_scenes import FEATURE_DIM, write_scenes
+
+from geopurify_ros.cli import main, sample_room
+from geopurify_ros.config import Config
+from geopurify_ros.data.student_file import load_student
+from geopurify_ros.errors import InputError
+from geopurify_ros.evaluate.probe import NoEncoder
+from geopurify_ros.train.scenes import load_scenes, make_scenes, random_rotation
+
+CPU = torch.device("cpu")
+
+
+def run(capsys, *arguments):
+    code = main(["train", "--json", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return code, json.loads(out.splitlines()[-1]) if code == 0 else err.splitlines()[-1]
+
+
+@pytest.fixture
+def rooms(tmp_path):
+    """The sample room twice, without any label."""
+    for name in ("a", "b"):
+        folder = tmp_path / "rooms" / name
+        for part in ("color", "depth", "pose", "intrinsic"):
+            shutil.copytree(sample_room() / part, folder / part)
+    return sorted((tmp_path / "rooms").iterdir())
+
+
+def test_scenes_are_maps_made_without_labels_each_once(rooms, tmp_path):
+    out = tmp_path / "scenes"
+    result = make_scenes(rooms, out, NoEncoder(), Config(), CPU, every=20)
+    assert (result["scenes"], result["made"]) == (2, 2)
+    assert make_scenes(rooms, out, NoEncoder(), Config(), CPU, every=20)["made"] == 0
+    as_is, turned = (scene.voxels for scene in load_scenes(out))
+    assert as_is.voxel_size_m == 0.05
+    # one as it is, one in a world turned at random: up turns along, a room stays a room
+    assert float(as_is.up @ turned.up) < 0.99
+    assert float((turned.normal @ turned.up.float()).abs().mean()) == pytest.approx(
+        float((as_is.normal @ as_is.up.float()).abs().mean()), abs=0.05)
+
+
+def test_sequences_that_cannot_be_scenes_are_named(rooms, tmp_path):
+    with pytest.raises(InputError, match="two sequences are called a"):
+        make_scenes([rooms[0], rooms[0]], tmp_path / "s", NoEncoder(), Config(), CPU)
+    shutil.rmtree(rooms[1] / "depth")
+    with pytest.raises(InputError, match="is not a sequence"):
+        make_scenes(rooms[1:], tmp_path / "s", NoEncoder(), Config(), CPU)
+
+
+def test_random_rotations_are_rotations():
+    for seed in range(20):
+        turn = random_rotation(np.random.default_rng(seed))
+        np.testing.assert_allclose(turn[:3, :3] @ turn[:3, :3].T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(turn) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("kind", "encoder"), [("features", "test-encoder"), ("geometry", "any")])
+def test_a_student_from_the_command_line(tmp_path, capsys, kind, encoder):
+    scenes = write_scenes(tmp_path / "scenes", 2)
+    options = ("student", "--scenes", scenes, "--out", tmp_path / "out", "--teacher", "geometric",
+               "--input", kind, "--steps", 3, "--anchors", 64)
+    code, result = run(capsys, *options)
+    assert code == 0
+    assert result["steps"] == 3
+    net, header = load_student(tmp_path / "out/student.safetensors")
+    assert (header.encoder, header.training["teacher"]) == (encoder, "geometric-1")
+    assert header.feature_dim == (FEATURE_DIM if kind == "features" else 0)
+    assert header.data["scenes"] == ["box_0", "box_1"]
+    assert header.metrics["loss"] == pytest.approx(result["metrics"]["loss"])
+    assert float(net.scale.std()) > 0  # statistics of the inputs are in the file
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "student.safetensors", "progress.safetensors", "metrics.json", "curves.png"}
+    code, result = run(capsys, *options, "--seed", 1)
+    assert code == 2
+    assert "of a run with other settings" in result
+
+
+def test_a_teacher_from_the_command_line_teaches_a_student(tmp_path, capsys):
+    scenes = write_scenes(tmp_path / "scenes", 1)
+    code, _ = run(capsys, "teacher", "--scenes", scenes, "--out", tmp_path / "t", "--steps", 1)
+    assert code == 0
+    weights = tmp_path / "t/teacher.safetensors"
+    code, result = run(capsys, "student", "--scenes", scenes, "--out", tmp_path / "s", "--steps",
+                       1, "--teacher-weights", weights, "--sampling", "paper", "--anchors", 32)
+    assert code == 0, result
+    assert "selfsup-" in load_student(tmp_path / "s/student.safetensors")[1].training["teacher"]
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    (("--steps", 0), "steps is 0"),
+    (("--lr", "nan"), "expected more than 0"),
+    (("--teacher", "selfsup"), "the teacher selfsup needs --teacher-weights"),
+    (("--device", "tpu9"), "the device 'tpu9' cannot be used here"),
+])
+def test_wrong_options_are_one_sentence(tmp_path, capsys, options, sentence):
+    scenes = write_scenes(tmp_path / "scenes", 1)
+    code, said = run(capsys, "student", "--scenes", scenes, "--out", tmp_path / "out",
+                     "--teacher", "geometric", *options)
+    assert code == 2
+    assert sentence in said

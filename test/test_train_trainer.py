@@ -1,0 +1,166 @@
+"""The loop: schedule, resuming, stopping; crops and symmetries; the student's task."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from PIL import Image
+from train_scenes import FEATURE_DIM, box_map, box_scene, with_voxels, write_scenes
+
+from geopurify_ros.core.neighbors import nearest_neighbors
+from geopurify_ros.core.sparse_conv import index_of, sparse_conv, submanifold_map
+from geopurify_ros.core.student import SMALL, StudentNet, StudentShape, scene_of_map
+from geopurify_ros.data.map_file import save_map
+from geopurify_ros.errors import InputError
+from geopurify_ros.train.crops import crops_of, random_symmetry, turned
+from geopurify_ros.train.distill import IMPROVED_RULES
+from geopurify_ros.train.geometric import GeometricTeacher
+from geopurify_ros.train.scenes import load_scenes
+from geopurify_ros.train.student_task import StudentTask, make_units
+from geopurify_ros.train.trainer import Schedule, fit
+
+RULES = dataclasses.replace(IMPROVED_RULES, anchors=128, macro=16, micro=6, near=32, pool=40)
+TINY = StudentShape(hidden=12, blocks=1, embedding_dim=16)
+
+
+def geometric(scene):
+    return GeometricTeacher().features(scene.voxels)
+
+
+def tiny_task(kind="features", scenes=None, seed=0):
+    scenes = scenes or [box_scene(0), box_scene(1)]
+    torch.manual_seed(seed)
+    shape = dataclasses.replace(TINY, input=kind)
+    net = StudentNet(shape, shape.in_channels(FEATURE_DIM))
+    return StudentTask(net, make_units(scenes, geometric, kind, RULES, 100_000, seed), RULES)
+
+
+def test_t1_10_learning_rates_at_the_corners_of_the_schedule():
+    schedule = Schedule(steps=2000, warmup=40, base_lr=1e-4)
+    for multiplier in (0.1, 1.0, 5.0):
+        peak = 1e-4 * multiplier
+        assert schedule.learning_rate(0, multiplier) == pytest.approx(1e-6 * peak)
+        assert schedule.learning_rate(20, multiplier) == pytest.approx(0.5 * peak, rel=1e-5)
+        assert schedule.learning_rate(40, multiplier) == pytest.approx(peak)
+        middle = (peak + 1e-7) / 2
+        assert schedule.learning_rate(1020, multiplier) == pytest.approx(middle)
+        assert schedule.learning_rate(2000, multiplier) == pytest.approx(1e-7)  # one floor
+    warming = [schedule.learning_rate(step, 1.0) for step in range(41)]
+    assert warming == sorted(warming)
+
+
+def test_t1_10_groups_learn_at_0_1_1_and_5_and_hold_every_weight():
+    task = tiny_task()
+    groups = task.groups()
+    assert [rate for rate, _ in groups] == [0.1, 1.0, 5.0]
+    held = [id(p) for _, group in groups for p in group]
+    assert sorted(held) == sorted(id(p) for p in task.net.parameters())
+
+
+def test_the_loss_falls_and_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
+    schedule = Schedule(steps=24, warmup=4, base_lr=3e-3)
+    whole = fit(tiny_task(), schedule, tmp_path / "whole", {"x": 1}, save_every=8)
+    assert sum(s["loss"] for s in whole[-6:]) < 0.85 * sum(s["loss"] for s in whole[4:10])
+    parts = tmp_path / "parts"
+    fit(tiny_task(), schedule, parts, {"x": 1}, save_every=8, stop_after=11)  # 8 are kept
+    task = tiny_task(seed=0)
+    again = fit(task, schedule, parts, {"x": 1}, save_every=8)
+    assert again == whole
+    report = json.loads((parts / "metrics.json").read_text())
+    assert [step["loss"] for step in report["steps"]] == [step["loss"] for step in whole]
+    assert Image.open(parts / "curves.png").size[0] > 100
+
+
+def test_a_run_with_other_settings_is_not_resumed(tmp_path):
+    schedule = Schedule(steps=2, warmup=1)
+    fit(tiny_task(), schedule, tmp_path, {"sampling": "paper"})
+    with pytest.raises(InputError, match="of a run with other settings"):
+        fit(tiny_task(), schedule, tmp_path, {"sampling": "improved"})
+
+
+def test_a_loss_that_is_not_finite_names_the_scene(tmp_path):
+    scene = box_scene(4)
+    task = tiny_task(scenes=[scene])
+    scene.voxels.features[3] = float("nan")
+    with pytest.raises(InputError, match="not finite at step 0, scene box_4"):
+        fit(task, Schedule(steps=2, warmup=1), tmp_path, {})
+
+
+def test_scenes_that_cannot_be_learned_from_are_named(tmp_path):
+    write_scenes(tmp_path, 2)
+    assert [scene.name for scene in load_scenes(tmp_path)] == ["box_0", "box_1"]
+    voxel_map, _ = box_map(2)
+    voxel_map._features[0][7, 0] = float("nan")
+    save_map(tmp_path / "spoilt.safetensors", voxel_map, "test-encoder", "map")
+    with pytest.raises(InputError, match="scene spoilt has features that are not finite"):
+        load_scenes(tmp_path)
+    save_map(tmp_path / "spoilt.safetensors", box_map(2, size=4)[0], "test-encoder", "map")
+    with pytest.raises(InputError, match=r"scene spoilt has [0-9]+ voxels, 200 or more"):
+        load_scenes(tmp_path)
+    save_map(tmp_path / "spoilt.safetensors", box_map(2)[0], "another", "map")
+    with pytest.raises(InputError, match="scene spoilt is of encoder another"):
+        load_scenes(tmp_path)
+    with pytest.raises(InputError, match="holds no scenes"):
+        load_scenes(tmp_path / "empty")
+
+
+def test_crops_cover_the_scene_and_are_as_dense_as_it():
+    scene = box_scene(size=40).voxels
+    crops = crops_of(scene, 1500)
+    assert len(crops) > 3
+    assert max(map(len, crops)) <= 1500
+    inner = torch.cat([crop.rows[crop.interior] for crop in crops])
+    assert torch.equal(inner.sort().values, torch.arange(len(scene)))
+    whole = nearest_neighbors(scene.index, scene.coords, 26)
+    near = (scene.coords[whole.index] - scene.coords[:, None]).abs().amax(dim=2) <= 2
+    for crop in crops:
+        held = torch.zeros(len(scene), dtype=torch.bool)
+        held[crop.rows] = True
+        rows = crop.rows[crop.interior]
+        around = whole.index[rows][(near & whole.mask)[rows]]
+        assert bool(held[around].all())
+
+
+def test_one_crop_of_a_small_scene_is_the_scene():
+    scene = box_scene().voxels
+    (crop,) = crops_of(scene, 100_000)
+    assert torch.equal(crop.rows, torch.arange(len(scene)))
+    assert len(crop.interior) == len(scene)
+
+
+def test_turned_taps_are_those_of_the_turned_voxels():
+    coords = box_scene().voxels.coords
+    taps = submanifold_map(index_of(coords), coords)
+    values, weight = torch.randn(len(coords), 3).double(), torch.randn(27, 3, 2).double()
+    for seed in range(6):
+        symmetry = random_symmetry(torch.Generator().manual_seed(seed))
+        there = coords @ symmetry.T.long()
+        expected = sparse_conv(values, weight, submanifold_map(index_of(there), there))
+        assert torch.allclose(sparse_conv(values, weight, turned(taps, symmetry)), expected)
+    found = {tuple(random_symmetry(torch.Generator().manual_seed(s)).flatten().tolist())
+             for s in range(600)}
+    assert len(found) == 48
+
+
+@pytest.mark.parametrize("kind", ["features", "geometry"])
+def test_training_and_node_feed_the_student_the_same(kind, monkeypatch):
+    """METHODS 1.13 B1: without augmentation a unit's input is that of StudentNet.embed."""
+    from geopurify_ros.train import student_task
+
+    task, seen = tiny_task(kind, [box_scene(5)]), []
+    monkeypatch.setattr(student_task, "random_symmetry", lambda _: torch.eye(3))
+    monkeypatch.setattr(student_task, "_COLOR_JITTER", 0.0)
+    enter = task.net._enter
+    monkeypatch.setattr(task.net, "_enter", lambda v, t: seen.append(v) or enter(v, t))
+    task.loss(0, torch.Generator().manual_seed(0))
+    task.net.embed(scene_of_map(box_map(5)[0], torch.tensor([0.0, 0, 1])))
+    assert torch.allclose(seen[0], seen[1], atol=1e-6)
+    assert seen[0].shape[1] == SMALL.in_channels(FEATURE_DIM) if kind == "features" else 8
+
+
+def test_features_that_are_constant_do_not_blow_up():
+    scene = box_scene(6)
+    scene = with_voxels(scene, features=torch.ones_like(scene.voxels.features))
+    loss, _ = tiny_task(scenes=[scene]).loss(0, torch.Generator().manual_seed(0))
+    assert bool(torch.isfinite(loss))
