@@ -60,7 +60,7 @@ class BuiltinEncoder:
             image = interpolate(image, size=size, mode="bilinear", antialias=True)
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
         # one by one: half-precision kernels round differently for another batch size
-        return torch.cat([self._image(one) for one in image.split(1)])
+        return torch.cat([self._image(one) for one in torch.split(image, 1)])
 
     def encode_text(self, texts: tuple[str, ...]) -> Tensor:  # (L, D)
         """Unit-norm sentence vectors."""

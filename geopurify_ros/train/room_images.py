@@ -1,109 +1,117 @@
-"""Views of a piece of a scene for self-distillation, and what they hide.
-
-A network can say much about a voxel from its normal and height alone, and learn nothing else
-(Sonata calls it the geometric shortcut): local views therefore often lack their normals, and
-masked voxels have no attributes at all and stand a little beside their place.
-"""
+"""Images and labels of generated rooms in memory, and what is done to them before training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
-from geopurify_ros.core.block_index import block_key
-from geopurify_ros.core.student import VoxelScene, height_m
-from geopurify_ros.train.crops import random_symmetry
+from geopurify_ros.errors import InputError
 
-CHANNELS = 9  # colour, normal, upright, height, and 1 where the voxel is shown
-_MASK_CELL = 8  # voxels; masks are larger than what a surface gives away
-_MASK_SHARE = 0.5
-_LOCAL_SHARE = 0.25  # of the voxels of the piece
+_GREY = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class View:
-    """What a network is shown.
+class Views:
+    """All images of some rooms.
 
     Attributes:
-        coords: (W, 3) int64.
-        values: (W, CHANNELS) float32.
-        rows: (W,) int64, voxels of the piece.
-        target: (W,) bool, where it is asked what the teacher says.
+        color: (N, H, W, 3) uint8.
+        label: (N, H, W) uint8, numbers of train.classes, 0 = none.
     """
 
-    coords: Tensor
-    values: Tensor
-    rows: Tensor
-    target: Tensor
+    color: NDArray[np.uint8]
+    label: NDArray[np.uint8]
 
 
-def inputs_of(scene: VoxelScene) -> Tensor:  # (V, CHANNELS) float32
-    """Colour -1..1, normal, share of the normal along up, height / 3 m, 1."""
-    upright = scene.normal @ scene.up.to(scene.normal)
-    height = height_m(scene) / 3.0
-    shown = torch.ones_like(height)
-    return torch.cat(
-        (scene.color / 127.5 - 1.0, scene.normal, torch.stack((upright, height, shown), dim=1)),
-        dim=1,
-    )
+def load_views(rooms: Path) -> Views:
+    """Read every view of every room_* folder.
+
+    Raises:
+        InputError: there are none, or their sizes differ.
+    """
+    colors = sorted(rooms.glob("room_*/color/*.jpg"))
+    if not colors:
+        raise InputError(
+            f"no rooms in {rooms}: make some with `geopurify train rooms --out {rooms}`"
+        )
+    pairs = [(_read(path), _read(_label_of(path))) for path in colors]
+    if len({image.shape for pair in pairs for image in pair}) != 2:
+        raise InputError(f"the images in {rooms} differ in size, expected one size for all")
+    return Views(np.stack([c for c, _ in pairs]), np.stack([label for _, label in pairs]))
 
 
-def global_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> View:
-    """Everything, turned, in slightly other colours: what the teacher sees."""
-    return _turned(coords, values, torch.arange(len(coords), device=coords.device), generator,
-                   jitter=0.05)
+def _label_of(color: Path) -> Path:
+    return color.parent.parent / "label" / f"{color.stem}.png"
 
 
-def masked_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> View:
-    """Half of the cells masked: no attributes, and each voxel up to one step beside its place."""
-    view = _turned(coords, values, torch.arange(len(coords), device=coords.device), generator,
-                   jitter=0.2)
-    start = torch.randint(_MASK_CELL, (3,), generator=generator).to(coords.device)
-    cell = block_key(torch.div(coords + start, _MASK_CELL, rounding_mode="floor"))
-    cells, member = torch.unique(cell, return_inverse=True)
-    lottery = torch.rand(len(cells), generator=generator).to(coords.device)
-    masked = (lottery < _MASK_SHARE)[member]
-    step = torch.randint(-1, 2, coords.shape, generator=generator).to(coords.device)
-    moved = view.coords + step * masked[:, None]
-    hidden = view.values * ~masked[:, None]
-    keep = _first_of_each(moved)
-    return View(moved[keep], hidden[keep], view.rows[keep], masked[keep])
+def _read(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.array(image)
 
 
-def local_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> View:
-    """The voxels around a random one; often without normals, sometimes without colour."""
-    center = coords[int(torch.randint(len(coords), (1,), generator=generator))]
-    distance = ((coords - center) ** 2).sum(dim=1)
-    size = max(64, int(_LOCAL_SHARE * len(coords)))
-    rows = distance.topk(min(size, len(coords)), largest=False).indices.sort().values
-    view = _turned(coords, values, rows, generator, jitter=0.2)
-    lottery = torch.rand(2, generator=generator)
-    if lottery[0] < 0.5:
-        view.values[:, 3:7] = 0.0
-    if lottery[1] < 0.2:
-        view.values[:, :3] = view.values[:, :3].mean(dim=1, keepdim=True)
-    return view
+def cut(
+    views: Views, rows: NDArray[np.int64], size_px: tuple[int, int], rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Random sections in random sizes, some mirrored.
+
+    Args:
+        views: to choose from.
+        rows: (B,) which.
+        size_px: height and width of the result.
+        rng: decides.
+
+    Returns:
+        (B, 3, h, w) float 0..1 and (B, h / 8, w / 8) int64 labels at the centres of 8 px cells.
+    """
+    pairs = [_section(views.color[row], views.label[row], size_px, rng) for row in rows]
+    return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
 
 
-def _turned(
-    coords: Tensor, values: Tensor, rows: Tensor, generator: torch.Generator, jitter: float
-) -> View:
-    symmetry = random_symmetry(generator).to(coords.device)
-    changed = values[rows].clone()
-    gain = 1.0 + jitter * torch.randn(1, generator=generator)
-    shift = jitter * torch.randn(3, generator=generator)
-    changed[:, :3] = changed[:, :3] * gain.to(coords.device) + shift.to(coords.device)
-    changed[:, 3:6] = changed[:, 3:6] @ symmetry.T
-    # CUDA multiplies no integer matrices; small ones are exact in float64
-    turned = (coords[rows].to(torch.float64) @ symmetry.T.to(torch.float64)).to(torch.int64)
-    start = torch.randint(8, (3,), generator=generator)  # other cells at the coarse levels
-    return View(turned + start.to(coords.device), changed, rows, torch.ones_like(rows).bool())
+def _section(
+    color: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    size_px: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    height, width = label.shape
+    fit = max(size_px[0] / height, size_px[1] / width)
+    zoom = fit * float(rng.choice([1.0, rng.uniform(1.0, 1.6)]))
+    part = [min(n, round(want / zoom)) for n, want in zip((height, width), size_px, strict=True)]
+    top, left = (int(rng.integers(n - p + 1)) for n, p in zip((height, width), part, strict=True))
+    window = np.s_[top : top + part[0], left : left + part[1]]
+    pixels = torch.from_numpy(color[window]).permute(2, 0, 1).float()[None] / 255
+    image = interpolate(pixels, size=size_px, mode="bilinear", align_corners=False)[0]
+    y, x = ((np.arange(n // 8) + 0.5) * 8 / n for n in size_px)
+    cells = label[window][(y * part[0]).astype(int)][:, (x * part[1]).astype(int)]
+    numbers = torch.from_numpy(cells.astype(np.int64))
+    if rng.random() < 0.5:
+        return image.flip(-1), numbers.flip(-1)
+    return image, numbers
 
 
-def _first_of_each(coords: Tensor) -> Tensor:  # (V, 3) -> rows of distinct coordinates
-    keys, group = torch.unique(block_key(coords), return_inverse=True)
-    first = torch.full((len(keys),), len(coords), dtype=torch.int64, device=coords.device)
-    rows = torch.arange(len(coords), device=coords.device)
-    return first.scatter_reduce(0, group, rows, "amin").sort().values
+def recolored(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """(B, 3, h, w) as other cameras might have taken them, still in 0..1."""
+    count = len(images)
+
+    def each(low: float, high: float, *shape: int) -> Tensor:
+        values = rng.uniform(low, high, (count, *shape, 1, 1)).astype(np.float32)
+        return torch.from_numpy(values)
+
+    grey = (images * torch.tensor(_GREY)[:, None, None]).sum(dim=1, keepdim=True)
+    saturation = each(0.3, 1.4, 1)
+    saturation[torch.from_numpy(rng.random(count) < 0.05)] = 0
+    images = grey + saturation * (images - grey)
+    images = images * each(0.85, 1.15, 3) * each(0.7, 1.3, 1)
+    images = (images - 0.5) * each(0.75, 1.25, 1) + 0.5
+    images = images.clamp(1e-3, 1) ** each(0.75, 1.35, 1)
+    blurred = avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    images = torch.lerp(images, blurred, each(0.0, 1.0, 1) * each(0.0, 1.0, 1))
+    noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32))
+    return (images + noise * each(0.0, 0.04, 1)).clamp(0, 1)
