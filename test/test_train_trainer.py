@@ -93,7 +93,7 @@ def test_scenes_that_cannot_be_learned_from_are_named(tmp_path):
     voxel_map, _ = box_map(2)
     voxel_map._features[0][7, 0] = float("nan")
     save_map(tmp_path / "spoilt.safetensors", voxel_map, "test-encoder", "map")
-    with pytest.raises(InputError, match="scene spoilt has features that are not finite"):
+    with pytest.raises(InputError, match=r"spoilt.*not finite"):
         load_scenes(tmp_path)
     save_map(tmp_path / "spoilt.safetensors", box_map(2, size=4)[0], "test-encoder", "map")
     with pytest.raises(InputError, match=r"scene spoilt has [0-9]+ voxels, 200 or more"):
