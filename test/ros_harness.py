@@ -6,6 +6,7 @@ so every message goes through the middleware.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
@@ -31,7 +32,7 @@ from geopurify_ros.config import Config, with_values
 from geopurify_ros.msg import QueryResult
 from geopurify_ros.ros.node import MappingNode
 
-__all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness"]
+__all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness", "running"]
 _NUMBERS = itertools.count(1)
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -255,3 +256,13 @@ class Harness:
         # node of that name would be silent.
         self.node = None
         gc.collect()
+
+
+@contextlib.contextmanager
+def running(**arguments):
+    """A harness that is closed at the end."""
+    harness = Harness(**arguments)
+    try:
+        yield harness
+    finally:
+        harness.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 import io
 import struct
 
@@ -11,22 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 from ros_camera import compressed
-from ros_harness import Harness
+from ros_harness import Harness, running
 
 from geopurify_ros.cameras import CAMERAS, Topics, remappings
 from geopurify_ros.cli import main
 from geopurify_ros.config import Config, with_values
 
 COMPRESSED = {"camera.rgb_transport": "compressed", "camera.depth_transport": "compressed"}
-
-
-@contextlib.contextmanager
-def running(**arguments):
-    harness = Harness(**arguments)
-    try:
-        yield harness
-    finally:
-        harness.close()
 
 
 @pytest.fixture(scope="module")

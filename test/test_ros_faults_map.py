@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from ros_harness import Harness
+from ros_harness import Harness, running
 from safetensors import safe_open
 from safetensors.torch import save_file
 from std_srvs.srv import SetBool, Trigger
@@ -21,9 +21,8 @@ from geopurify_ros.srv import MapFile, Query
 
 @pytest.fixture(scope="module")
 def shared():
-    harness = Harness()
-    yield harness
-    harness.close()
+    with running() as harness:
+        yield harness
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ Every test has a node of its own, because QoS and publishers are what it is abou
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import threading
@@ -13,23 +12,13 @@ import time
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from ros_harness import CAMERA, Harness
+from ros_harness import CAMERA, running
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from geopurify_ros.ros.convert import stamp_msg
 from geopurify_ros.ros.doctor import examine
 from geopurify_ros.ros.isolation import isolated_environment
-
-
-@contextlib.contextmanager
-def running(**arguments):
-    harness = Harness(**arguments)
-    try:
-        yield harness
-    finally:
-        harness.close()
-
 
 # --- quality of service
 

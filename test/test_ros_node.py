@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from ros_harness import CAMERA, START_NS, Harness
+from ros_harness import CAMERA, START_NS, Harness, running
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
@@ -19,9 +19,8 @@ from geopurify_ros.srv import Query
 
 @pytest.fixture(scope="module")
 def shared_harness():
-    harness = Harness()
-    yield harness
-    harness.close()
+    with running() as harness:
+        yield harness
 
 
 @pytest.fixture

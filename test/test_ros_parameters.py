@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rcl_interfaces.srv import DescribeParameters
-from ros_harness import Harness
+from ros_harness import running
 from std_srvs.srv import Trigger
 
 from geopurify_ros.config import Config, settings
@@ -12,9 +12,8 @@ from geopurify_ros.config import Config, settings
 
 @pytest.fixture(scope="module")
 def shared():
-    harness = Harness()
-    yield harness
-    harness.close()
+    with running() as harness:
+        yield harness
 
 
 @pytest.fixture

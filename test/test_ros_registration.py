@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import array
-import contextlib
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import TransformStamped
 from ros_camera import CAMERA
-from ros_harness import Harness
+from ros_harness import Harness, running
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -17,15 +16,6 @@ from tf2_msgs.msg import TFMessage
 from geopurify_ros.ros.convert import image_from_array, stamp_msg
 
 DEPTH_CAMERA = "camera_depth_optical_frame"
-
-
-@contextlib.contextmanager
-def running(**arguments):
-    harness = Harness(**arguments)
-    try:
-        yield harness
-    finally:
-        harness.close()
 
 
 def test_plumb_bob_distortion_is_undone():

@@ -9,9 +9,7 @@ from pathlib import Path
 import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
@@ -24,7 +22,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.data.bag import TF_TOPICS, Bag
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros.convert import stamp_msg
-from geopurify_ros.ros.player import wait_for_readers
+from geopurify_ros.ros.player import until_interrupted, wait_for_readers
 
 _TYPES = {
     f"{package}/msg/{kind.__name__}": kind
@@ -90,25 +88,15 @@ def play_bag(
     Raises:
         InputError: no bag, a topic that is not in it, or nobody listens.
     """
-    rclpy.init(args=[])
     messages = 0
-    try:
-        with Bag(path, topics, Config()) as bag:
-            player = BagPlayer(bag, clock, namespace=namespace)
-            if wait_s > 0:
-                wait_for_readers(player.images, wait_s)
-            for _ in tqdm(_play(player, bag, speed, loop), desc="play", unit="message"):
-                messages += 1
-            for publisher in player.images:
-                publisher.wait_for_all_acked(Duration(seconds=2))
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():
-            raise
-        # interrupted between two messages: the context is gone, and with it the publishers
-    finally:
-        rclpy.try_shutdown()
+    with until_interrupted(), Bag(path, topics, Config()) as bag:
+        player = BagPlayer(bag, clock, namespace=namespace)
+        if wait_s > 0:
+            wait_for_readers(player.images, wait_s)
+        for _ in tqdm(_play(player, bag, speed, loop), desc="play", unit="message"):
+            messages += 1
+        for publisher in player.images:
+            publisher.wait_for_all_acked(Duration(seconds=2))
     return {"messages": messages}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -119,6 +120,22 @@ def play(player: Player, sequence: Sequence, rate_hz: float, loop: bool) -> Iter
             return
 
 
+@contextlib.contextmanager
+def until_interrupted() -> Iterator[None]:
+    """ROS from here to the end of the block; Ctrl-C or a shutdown ends the block quietly."""
+    rclpy.init(args=[])
+    try:
+        yield
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except RCLError:
+        if rclpy.ok():
+            raise
+        # interrupted between two messages: the context is gone, and with it the publishers
+    finally:
+        rclpy.try_shutdown()
+
+
 def play_sequence(
     folder: Path,
     rate_hz: float,
@@ -136,9 +153,8 @@ def play_sequence(
     if not 0 < rate_hz <= 1000:
         raise InputError(f"--rate is {rate_hz}, expected more than 0 frames per second")
     sequence = Sequence(folder)
-    rclpy.init(args=[])
     frames = 0
-    try:
+    with until_interrupted():
         player = Player(map_frame, clock, namespace=namespace)
         if wait_s > 0:
             wait_for_readers(player.images, wait_s)
@@ -148,12 +164,4 @@ def play_sequence(
             frames += 1
         # reliable messages still in the queue must leave before the process does
         player.wait_until_delivered()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():
-            raise
-        # interrupted between two messages: the context is gone, and with it the publishers
-    finally:
-        rclpy.try_shutdown()
     return {"frames": frames}
