@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -20,7 +20,7 @@ from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_ent
 from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.student import StudentNet, scene_of_map
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
 from geopurify_ros.errors import ConfigError, expect_shape
 
 # Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
@@ -182,6 +182,15 @@ class Pipeline:
         """Rows and their features (R, D): the map's mean, or the consensus of the views."""
         chunks = self.map.feature_chunks()
         return chunks if self._consensus is None else self._consensus.agreed(chunks)
+
+    @torch.inference_mode()
+    def snapshot(self) -> MapSnapshot:
+        """The map as queries see it; a consensus takes a copy of its features."""
+        shot = self.map.snapshot()
+        if self._consensus is None:
+            return shot
+        agreed = tuple(chunk.to(torch.float16) for _, chunk in self._chunks())
+        return replace(shot, features=agreed)
 
     @torch.inference_mode()
     def settle(self) -> None:

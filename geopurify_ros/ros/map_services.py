@@ -74,7 +74,7 @@ class MapServices:
         lent = Future()
         pipeline = self._worker.pipeline
         if not self._worker.call(
-            "save", lambda: (pipeline.map.snapshot(), pipeline.up), lent.set_result
+            "save", lambda: (pipeline.snapshot(), pipeline.up), lent.set_result
         ):
             lent.set_result(InputError(_BUSY))
         snapshot = await lent
