@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from geopurify_ros.train.phrases import Phrase
 from geopurify_ros.train.room_images import cut, load_views, recolored
 from geopurify_ros.train.ship import load_text, read_text, write_encoder
 from geopurify_ros.train.text import TextSettings, train_text
+from geopurify_ros.train.trainer import fit, trained_weights
 from geopurify_ros.train.trunk import pretrained_trunk
 
 WALL, SOFA = 1, 1 + list(room_classes()).index("sofa")
@@ -146,30 +148,28 @@ def test_training_learns_and_goes_on_after_a_cut(rooms, tmp_path, monkeypatch):
     monkeypatch.setattr(image_training, "_ROWS_FOR_USUAL", 4)
     settings = ImageSettings(steps=8, batch=2, variants=1)
     whole = train_image(tmp_path / "whole", rooms, rooms, words, settings)
-    curve = json.loads((tmp_path / "whole/metrics.json").read_text())["curve"]
-    assert whole["step"] == 8
-    assert curve[-1] == whole
-    stopped = image_training.run
+    losses = image_training.Learner.losses
+    calls = []
 
-    def cut_off(out, model, optimizer, step, num_steps, about, every):
-        def failing(number):
-            if number == 5:
-                raise KeyboardInterrupt
-            return step(number)
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) > 5:
+            raise KeyboardInterrupt
+        return losses(*arguments)
 
-        return stopped(out, model, optimizer, failing, num_steps, about, every=2)
-
-    monkeypatch.setattr(image_training, "run", cut_off)
+    monkeypatch.setattr(image_training, "fit", partial(fit, save_every=2))
+    monkeypatch.setattr(image_training.Learner, "losses", failing)
     with pytest.raises(KeyboardInterrupt):
         train_image(tmp_path / "cut", rooms, rooms, words, settings)
-    monkeypatch.setattr(image_training, "run", lambda *a, every: stopped(*a, every=2))
-    train_image(tmp_path / "cut", rooms, rooms, words, settings)
-    ends = [torch.load(tmp_path / f"{n}/state.pt")["model"] for n in ("whole", "cut")]
+    monkeypatch.setattr(image_training.Learner, "losses", losses)
+    assert train_image(tmp_path / "cut", rooms, rooms, words, settings) == pytest.approx(whole)
+    ends = [trained_weights(tmp_path / name) for name in ("whole", "cut")]
     for name, value in ends[0].items():
         torch.testing.assert_close(value, ends[1][name], atol=1e-6, rtol=0)
-    pieces = json.loads((tmp_path / "cut/metrics.json").read_text())["curve"]
-    assert [entry["step"] for entry in pieces] == [2, 4, 6, 8]
-    assert pieces[-1]["pixels"] < pieces[0]["pixels"]
+    pixels = [step["pixels"] for step in
+              json.loads((tmp_path / "cut/metrics.json").read_text())["steps"]]
+    assert len(pixels) == 8
+    assert pixels[-1] < pixels[0]
 
 
 def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):

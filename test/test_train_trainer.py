@@ -12,13 +12,13 @@ from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.sparse_conv import index_of, sparse_conv, submanifold_map
 from geopurify_ros.core.student import SMALL, StudentNet, StudentShape, scene_of_map
 from geopurify_ros.data.map_file import save_map
-from geopurify_ros.errors import InputError
+from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.crops import crops_of, random_symmetry, turned
 from geopurify_ros.train.distill import IMPROVED_RULES
 from geopurify_ros.train.geometric import GeometricTeacher
 from geopurify_ros.train.scenes import load_scenes
 from geopurify_ros.train.student_task import StudentTask, make_units
-from geopurify_ros.train.trainer import Schedule, fit
+from geopurify_ros.train.trainer import Schedule, fit, trained_weights
 
 RULES = dataclasses.replace(IMPROVED_RULES, anchors=128, macro=16, micro=6, near=32, pool=40)
 TINY = StudentShape(hidden=12, blocks=1, embedding_dim=16)
@@ -77,6 +77,37 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
     fit(tiny_task(), schedule, tmp_path, {"sampling": "paper"})
     with pytest.raises(InputError, match="of a run with other settings"):
         fit(tiny_task(), schedule, tmp_path, {"sampling": "improved"})
+
+
+def test_a_finished_run_is_not_done_again_and_may_go_on_longer(tmp_path):
+    short = fit(tiny_task(), Schedule(steps=2, warmup=1), tmp_path, {})
+    assert fit(tiny_task(), Schedule(steps=2, warmup=1), tmp_path, {}) == short
+    longer = fit(tiny_task(), Schedule(steps=3, warmup=1), tmp_path, {})
+    assert longer[:2] == short
+    assert len(longer) == 3
+
+
+def test_damaged_progress_and_a_run_without_steps_are_named(tmp_path):
+    (tmp_path / "progress.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"progress.safetensors is damaged: choose another"):
+        fit(tiny_task(), Schedule(steps=2), tmp_path, {})
+    with pytest.raises(InputError, match="holds no training"):
+        trained_weights(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="steps is 0, expected 1 or more"):
+        Schedule(steps=0)
+
+
+def test_long_gradients_are_cut(tmp_path):
+    def moved(clip_norm):
+        task = tiny_task()
+        before = [p.detach().clone() for p in task.net.parameters()]
+        schedule = Schedule(steps=1, warmup=0, weight_decay=0.0, clip_norm=clip_norm)
+        fit(task, schedule, tmp_path / str(clip_norm), {})
+        # AdamW's first step is the same for any length, unless the gradient drowns in its epsilon
+        pairs = zip(task.net.parameters(), before, strict=True)
+        return sum(float((p.detach() - b).abs().sum()) for p, b in pairs)
+
+    assert moved(1e-9) < 0.1 * moved(0.0)
 
 
 def test_a_loss_that_is_not_finite_names_the_scene(tmp_path):

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--path-traced",
         action="store_true",
-        help="lit by Blender's Cycles, about 10 s a view (Python 3.11, "
+        help="lit by Blender's Cycles, about 4 s a view (Python 3.11, "
         "requirements-pathtrace.txt)",
     )
     one = _command(what, "text", "the text tower of the built-in encoder, from MiniLM", _text)
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = _command(
         what, "encoder", "the image tower of the built-in encoder, and its file", _encoder
     )
-    _add_training(one, steps=2000)
+    _add_training(one, steps=5000)
     one.add_argument("--text", type=Path, required=True, help="folder of `train text`")
     one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
     one.add_argument("--traced", type=Path, help="the same, path-traced")

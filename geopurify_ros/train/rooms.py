@@ -44,7 +44,7 @@ class RoomSettings:
         height_px: of an image.
         seed: of all rooms.
         split: "train" or "held-out": which models furnish the rooms.
-        path_traced: lit by Cycles, about ten seconds a view.
+        path_traced: lit by Cycles, about four seconds a view.
     """
 
     num_views: int = 20

@@ -16,6 +16,7 @@ from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.errors import InputError
 from geopurify_ros.train.image import TextEncoder
+from geopurify_ros.train.trainer import trained_weights
 
 _BATCH = 256
 
@@ -42,7 +43,7 @@ def read_text(folder: Path) -> tuple[TextTower, WordPiece]:
     Raises:
         InputError: the folder holds no such training.
     """
-    state = _state(folder, "text")["model"]
+    state = _state(folder, "text")
     splitter = WordPiece(tuple((folder / "vocabulary.txt").read_text().splitlines()))
     rank, feature_dim = state["pieces.weight"].shape[1], state["project.weight"].shape[0]
     tower = TextTower(TextShape(len(splitter.vocabulary), rank=rank, feature_dim=feature_dim))
@@ -62,24 +63,22 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
         The encoder's id.
     """
     tower, splitter = read_text(text)
-    state = _state(image, "encoder")["model"]
+    state = _state(image, "encoder")
     part = {k.removeprefix("tower."): v for k, v in state.items() if k.startswith("tower.")}
     pictures = ImageTower(tower.project.out_features)
     pictures.load_state_dict(part)
     about: dict[str, Any] = {
-        name: {k: v for k, v in json.loads((folder / "metrics.json").read_text()).items()
-               if k != "curve"}
+        name: {"settings": json.loads((folder / "metrics.json").read_text())["settings"]}
         for name, folder in (("text", text), ("image", image))
     }  # fmt: skip
     scale = float(state["log_scale"].exp())
     return write_builtin(path, pictures, tower, splitter, scale, about)
 
 
-def _state(folder: Path, what: str) -> dict[str, Any]:
-    path = folder / "state.pt"
-    if not path.exists():
+def _state(folder: Path, what: str) -> dict[str, Tensor]:
+    try:
+        return trained_weights(folder)
+    except InputError as error:
         raise InputError(
-            f"{folder} holds no training: run `geopurify train {what} --out {folder}`"
-        )
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+            f"{error}: run `geopurify train {what} --out {folder}`"
+        ) from error

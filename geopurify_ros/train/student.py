@@ -17,11 +17,10 @@ from geopurify_ros.train.distill import IMPROVED_RULES, PAPER_RULES, PairRules
 from geopurify_ros.train.scenes import TrainingScene
 from geopurify_ros.train.student_task import StudentTask, make_units
 from geopurify_ros.train.teachers import Teacher, cached_features
-from geopurify_ros.train.trainer import Schedule, fit
+from geopurify_ros.train.trainer import Schedule, fit, recent
 
 SHAPES = {"small": SMALL, "paper": PAPER}
 SAMPLINGS = {"paper": PAPER_RULES, "improved": IMPROVED_RULES}
-_LAST = 50  # steps whose mean is reported
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def train_student(
     history = fit(StudentTask(net, units, run.rules, run.schedule.seed), run.schedule, out,
                   settings, stop_after=stop_after)
     seconds["steps"] = round(time.perf_counter() - start, 1)
-    path, metrics = out / "student.safetensors", _means(history[-_LAST:])
+    path, metrics = out / "student.safetensors", recent(history)
     if len(history) == run.schedule.steps:
         save_student(path, net, StudentHeader(
             encoder, feature_dim, first.voxels.voxel_size_m, asdict(run.architecture),
@@ -99,10 +98,6 @@ def train_student(
         "out": str(path), "steps": len(history), "parameters": num_parameters(net),
         "pieces": len(units), "metrics": metrics, "seconds": seconds,
     }
-
-
-def _means(steps: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(sum(s[name] for s in steps) / len(steps), 5) for name in steps[-1]}
 
 
 def new_student(run: StudentRun, feature_dim: int) -> StudentNet:

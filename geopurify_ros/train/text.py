@@ -13,23 +13,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.train.classes import room_classes
-from geopurify_ros.train.loop import check_steps, run, warm_cosine
 from geopurify_ros.train.minilm import MiniLM
 from geopurify_ros.train.phrases import Phrase, mistyped, nouns, varied
+from geopurify_ros.train.trainer import Schedule, fit, recent
 from geopurify_ros.train.wordnet import read_wordnet
 
 _WARM_STEPS = 50
+_WEIGHT_DECAY = 0.01
 _SLIP_SHARE = 0.3
 _PLAIN_SHARE = 0.3  # phrases that stay as they are in the list
 _NAME_SCALE = 25.0  # of cosines, in the loss over class names
 _MATCH_SCALE = 20.0  # of cosines, in the loss over the batch
 _NUM_FOR_AXES = 20000
+_SHARES = {"distance": 5.0, "drift": 2.0, "match": 0.3, "name": 0.5}  # of the losses in the sum
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class TextSettings:
 
 
 def train_text(out: Path, settings: TextSettings) -> dict[str, Any]:
-    """Distil; the weights come to out/state.pt, the curve to out/metrics.json.
+    """Distil; vocabulary, weights and curve come to `out`, see trainer.fit.
 
     Returns:
         Figures of the last stretch.
@@ -63,29 +65,18 @@ def train_text(out: Path, settings: TextSettings) -> dict[str, Any]:
         InputError: MiniLM or WordNet is not installed.
         ConfigError: no steps.
     """
-    check_steps(settings.steps)
+    schedule = Schedule(
+        settings.steps, _WARM_STEPS, settings.learning_rate, _WEIGHT_DECAY, settings.seed, 1.0
+    )
     torch.manual_seed(settings.seed)
     teacher = MiniLM()
     phrases = nouns(read_wordnet())
     model, splitter = student_of(teacher, phrases, settings)
     out.mkdir(parents=True, exist_ok=True)
     (out / "vocabulary.txt").write_text("\n".join(splitter.vocabulary) + "\n")
-    groups = [
-        {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": 0.01},
-        {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    axes = model.project.weight.detach().clone()
-    pick = _Picker(phrases, settings)
-
-    def step(number: int) -> dict[str, float]:
-        for group in optimizer.param_groups:
-            factor = warm_cosine(number, settings.steps, _WARM_STEPS)
-            group["lr"] = settings.learning_rate * factor
-        return _step(number, model, splitter, teacher, axes, optimizer, pick)
-
-    curve = run(out, model, optimizer, step, settings.steps, asdict(settings))
-    return curve[-1]
+    task = _Task(model, splitter, teacher, _Picker(phrases, settings))
+    about = {k: v for k, v in asdict(settings).items() if k != "steps"}
+    return recent(fit(task, schedule, out, about))
 
 
 def student_of(
@@ -176,40 +167,63 @@ class _Picker:
         return phrases[int(rng.integers(len(phrases)))]
 
 
-def _step(
-    number: int,
-    model: TextTower,
-    splitter: WordPiece,
-    teacher: MiniLM,
-    axes: Tensor,
-    optimizer: torch.optim.Optimizer,
-    pick: _Picker,
-) -> dict[str, float]:
-    names = list(room_classes())
-    rows = pick(number)
-    labels = torch.tensor([names.index(label) if label else -1 for _, _, label in rows])
-    with torch.autocast("cpu", torch.bfloat16):
-        wanted = teacher([clean for clean, _, _ in rows] + names)
-        anchors = model(*tokenize(splitter, names)).float()
-        typed = model(*tokenize(splitter, [typed for _, typed, _ in rows])).float()
-    target = normalize(wanted @ axes.T, dim=1)
-    goal, name_goal = target[: len(rows)], target[len(rows) :]
+class _Task:
+    """`trainer.Task` of the text tower."""
+
+    def __init__(
+        self, model: TextTower, splitter: WordPiece, teacher: MiniLM, pick: _Picker
+    ) -> None:
+        self.net = model
+        self._splitter, self._teacher, self._pick = splitter, teacher, pick
+        self._axes = model.project.weight.detach().clone()
+
+    def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """All weights alike."""
+        return [(1.0, list(self.net.parameters()))]
+
+    def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Randomness comes from (seed, step), as numpy draws it."""
+        names = list(room_classes())
+        rows = self._pick(step)
+        labels = torch.tensor([names.index(label) if label else -1 for _, _, label in rows])
+        with torch.autocast("cpu", torch.bfloat16):
+            wanted = self._teacher([clean for clean, _, _ in rows] + names)
+            anchors = self.net(*tokenize(self._splitter, names)).float()
+            typed = self.net(*tokenize(self._splitter, [typed for _, typed, _ in rows])).float()
+        return _losses(normalize(wanted @ self._axes.T, dim=1), anchors, typed, labels)
+
+    def after_step(self, step: int) -> None:
+        """Nothing."""
+
+    def where(self, step: int) -> str:
+        """Phrases are of many classes."""
+        return "try a lower learning rate"
+
+
+def _losses(
+    target: Tensor, anchors: Tensor, typed: Tensor, labels: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss of a batch, and its parts.
+
+    Args:
+        target: (L + C, D) vectors that the phrases and then the class names should have.
+        anchors: (C, D) vectors of the class names.
+        typed: (L, D) vectors of the phrases as typed.
+        labels: (L,) class of each phrase, -1 = none.
+    """
+    goal, name_goal = target[: len(typed)], target[len(typed) :]
     known = labels >= 0
     goal = normalize(goal + known[:, None] * name_goal[labels.clamp(min=0)], dim=1)
-    distance = 1 - (typed * goal).sum(dim=1).mean()
-    drift = 1 - (anchors * name_goal).sum(dim=1).mean()
-    match = cross_entropy(_MATCH_SCALE * typed @ goal.T, _same_goal(goal))
-    name = cross_entropy(_NAME_SCALE * (typed @ anchors.T)[known], labels[known])
-    loss = 5 * distance + 2 * drift + 0.3 * match + 0.5 * name
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
+    parts = {
+        "distance": 1 - (typed * goal).sum(dim=1).mean(),
+        "drift": 1 - (anchors * name_goal).sum(dim=1).mean(),
+        "match": cross_entropy(_MATCH_SCALE * typed @ goal.T, _same_goal(goal)),
+        "name": cross_entropy(_NAME_SCALE * (typed @ anchors.T)[known], labels[known]),
+    }
+    loss = sum(_SHARES[name] * part for name, part in parts.items())
     right = (typed @ anchors.T)[known].argmax(dim=1) == labels[known]
-    return {
-        "loss": loss.item(), "distance": distance.item(), "drift": drift.item(),
-        "match": match.item(), "name": name.item(), "right": right.float().mean().item(),
-    }  # fmt: skip
+    parts["right"] = right.float().mean()
+    return torch.as_tensor(loss), {name: part.item() for name, part in parts.items()}
 
 
 def _same_goal(goal: Tensor) -> Tensor:

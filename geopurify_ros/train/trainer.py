@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
-from geopurify_ros.errors import InputError
+from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.curves import draw_curves
 
 _KIND = "geopurify_training"
@@ -31,6 +31,7 @@ class Schedule:
         base_lr: learning rate of a group of multiplier 1.
         weight_decay: of AdamW.
         seed: of everything random in the run.
+        clip_norm: length to which a longer gradient is cut; 0 leaves all as they are.
     """
 
     steps: int = 2000
@@ -38,6 +39,12 @@ class Schedule:
     base_lr: float = 1e-3
     weight_decay: float = 1e-5
     seed: int = 0
+    clip_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the number of steps."""
+        if self.steps < 1:
+            raise ConfigError(f"steps is {self.steps}, expected 1 or more")
 
     def learning_rate(self, step: int, multiplier: float) -> float:
         """Linear from 1e-6 of the peak, then cosine to 1e-3 of the base rate (T1.10)."""
@@ -49,12 +56,12 @@ class Schedule:
 
 
 class Task(Protocol):
-    """What is trained.
+    """What is trained."""
 
-    `net` holds everything that a resumed run must find again.
-    """
-
-    net: nn.Module
+    @property
+    def net(self) -> nn.Module:
+        """Holds everything that a resumed run must find again."""
+        ...
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Multipliers of the learning rate and their parameters."""
@@ -83,7 +90,8 @@ def fit(
         task: what to train.
         schedule: how.
         out: folder for progress.safetensors, metrics.json and curves.png.
-        settings: whatever else the result depends on; another run's are refused.
+        settings: whatever else the result depends on; another run's are refused. The number of
+            steps may change: a run may be ended sooner, or go on longer.
         save_every: steps between saves; a resumed run repeats what came after the last one.
         stop_after: end early, as an interrupt would (tests).
 
@@ -97,30 +105,54 @@ def fit(
     multipliers, groups = zip(*task.groups(), strict=True)
     optimizer = torch.optim.AdamW(
         [{"params": group} for group in groups], schedule.base_lr,
-        weight_decay=schedule.weight_decay, foreach=False,
+        weight_decay=schedule.weight_decay, fused=True,
     )
     known = {"schedule": asdict(schedule), **settings}
     history = _resume(out / "progress.safetensors", task.net, optimizer, known)
     steps = range(len(history), min(schedule.steps, stop_after or schedule.steps))
     task.net.train()
-    for step in tqdm(steps, desc="train", unit="step", initial=len(history),
-                     total=schedule.steps):
+    bar = tqdm(steps, desc="train", unit="step", initial=len(history), total=schedule.steps)
+    for step in bar:
         for group, multiplier in zip(optimizer.param_groups, multipliers, strict=True):
             group["lr"] = schedule.learning_rate(step, multiplier)
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + step)
         loss, logged = task.loss(step, generator)
         if not bool(torch.isfinite(loss)):
-            raise InputError(f"the loss is not finite at step {step}, {task.where(step)}")
+            raise InputError(
+                f"the loss is not finite at step {step}, {task.where(step)}; {out} keeps what was "
+                "saved before"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if schedule.clip_norm:
+            nn.utils.clip_grad_norm_(task.net.parameters(), schedule.clip_norm)
         optimizer.step()
         task.after_step(step)
         history.append({"loss": loss.item(), "learning_rate": schedule.learning_rate(step, 1.0),
                         **logged})
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if (step + 1) % save_every == 0 or step + 1 == schedule.steps:
             _save(out, task.net, optimizer, known, history)
     task.net.eval()
     return history
+
+
+def recent(history: list[dict[str, float]], steps: int = 50) -> dict[str, float]:
+    """Mean figures of the last steps."""
+    last = history[-steps:]
+    return {name: round(sum(entry[name] for entry in last) / len(last), 5) for name in last[-1]}
+
+
+def trained_weights(out: Path) -> dict[str, Tensor]:
+    """The weights that `fit` saved last.
+
+    Raises:
+        InputError: there are none, or the file is damaged.
+    """
+    content = _read(out / "progress.safetensors")
+    if content is None:
+        raise InputError(f"{out} holds no training")
+    return _weights(content[0])
 
 
 def _save(
@@ -145,17 +177,14 @@ def _save(
 def _resume(
     path: Path, net: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> list[dict[str, float]]:
-    if not path.exists():
+    content = _read(path)
+    if content is None:
         return []
-    try:
-        content = read_tensors(path, _KIND)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path} is damaged: choose another folder") from error
-    # through JSON, as what was saved went
-    if content is None or content[1]["settings"] != json.loads(json.dumps(settings)):
-        raise InputError(f"{path} is of a run with other settings: choose another folder")
     tensors, header = content
-    net.load_state_dict({name[4:]: t for name, t in tensors.items() if name.startswith("net.")})
+    # through JSON, as what was saved went
+    if _without_steps(header["settings"]) != _without_steps(json.loads(json.dumps(settings))):
+        raise InputError(f"{path} is of a run with other settings: choose another folder")
+    net.load_state_dict(_weights(tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -164,3 +193,23 @@ def _resume(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     history: list[dict[str, float]] = header["history"]
     return history
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Any] | None:
+    if not path.exists():
+        return None
+    try:
+        content = read_tensors(path, _KIND)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is damaged: choose another folder") from error
+    if content is None:
+        raise InputError(f"{path} is no training: choose another folder")
+    return content
+
+
+def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[4:]: t for name, t in tensors.items() if name.startswith("net.")}
+
+
+def _without_steps(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "schedule": {**settings["schedule"], "steps": None}}
