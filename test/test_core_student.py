@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from geopurify_ros.core import student as student_module
+from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.sparse_conv import index_of, submanifold_map
 from geopurify_ros.core.student import (
     PAPER,
@@ -22,6 +23,7 @@ from geopurify_ros.core.student import (
 from geopurify_ros.errors import ConfigError, InputError
 
 D = 20
+LEARNT = dataclasses.replace(SMALL, with_soft=False)
 
 
 def surface(count=400, seed=0, features=D):
@@ -137,15 +139,30 @@ def test_an_empty_map_has_no_embeddings():
     empty = dataclasses.replace(
         scene, index=index_of(none.long()), coords=none.long(), features=torch.zeros((0, D)),
         color=none, normal=none)
-    assert student().embed(empty).shape == (0, SMALL.embedding_dim)
+    assert student(LEARNT).embed(empty).shape == (0, LEARNT.embedding_dim)
+    assert len(student().embed(empty)) == 0
+
+
+def test_the_hand_made_embedding_stands_beside_the_learnt_one_in_a_learnt_share():
+    scene, net, alone = surface(), student(), student(LEARNT)
+    with torch.no_grad():
+        net.head_share.fill_(-1.0)
+    share = torch.sigmoid(torch.tensor(-1.0))
+    both, learnt = net.embed(scene), alone.embed(scene)
+    soft = geometric_embedding(scene.normal, scene.color)
+    expected = share * learnt @ learnt.T + (1 - share) * soft @ soft.T
+    assert torch.allclose(both @ both.T, expected, atol=1e-5)
+    values = input_of(scene, "features")
+    taps = submanifold_map(scene.index, scene.coords)
+    assert torch.allclose(net(values, taps), both, atol=1e-5)
 
 
 def test_statistics_standardise_the_input():
-    scene, net = surface(), student()
+    scene, net = surface(), student(LEARNT)
     taps = submanifold_map(scene.index, scene.coords)
     values = input_of(scene, "features")
     net.set_statistics(values.mean(dim=0), values.std(dim=0))
-    plain = student()
+    plain = student(LEARNT)
     standard = (values - values.mean(dim=0)) / values.std(dim=0).clamp_min(1e-3)
     assert torch.allclose(net(values, taps), plain(standard, taps), atol=1e-4)
 

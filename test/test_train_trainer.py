@@ -21,7 +21,7 @@ from geopurify_ros.train.student_task import StudentTask, make_units
 from geopurify_ros.train.trainer import Schedule, fit, trained_weights
 
 RULES = dataclasses.replace(IMPROVED_RULES, anchors=128, macro=16, micro=6, near=32, pool=40)
-TINY = StudentShape(hidden=12, blocks=1, embedding_dim=16)
+TINY = StudentShape(hidden=12, blocks=1, embedding_dim=16, with_soft=False)
 
 
 def geometric(scene):

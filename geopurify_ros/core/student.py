@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
 from geopurify_ros.core.block_index import BlockIndex
+from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.sparse_conv import KernelMap, SparseConv3d, submanifold_map
 from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.errors import ConfigError, InputError
@@ -37,6 +38,8 @@ class StudentShape:
         stem: "conv" (3x3x3, the paper) or "linear" (1x1x1: most of the cost of a wide input).
         norm: "batch" (the paper) or "layer" (each voxel for itself: training on one scene at a
             time and use on another do the same).
+        with_soft: the hand-made embedding stands beside the learnt one, in a learnt share (ours:
+            what normals and colours tell need not be learnt from twenty scenes).
     """
 
     input: str = "features"
@@ -45,6 +48,7 @@ class StudentShape:
     embedding_dim: int = 64
     stem: str = "linear"
     norm: str = "layer"
+    with_soft: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -69,7 +73,9 @@ class StudentShape:
 
 
 SMALL = StudentShape()
-PAPER = StudentShape(hidden=512, embedding_dim=128, stem="conv", norm="batch")
+PAPER = StudentShape(
+    hidden=512, embedding_dim=128, stem="conv", norm="batch", with_soft=False
+)
 
 
 @dataclass(frozen=True)
@@ -186,22 +192,25 @@ class StudentNet(nn.Module):
         self.stem_norm = _norm(shape.norm, width)
         self.body = nn.ModuleList(_Block(width, shape.norm) for _ in range(shape.blocks))
         self.head = nn.Linear(width, shape.embedding_dim, bias=False)
+        if shape.with_soft:
+            self.head_share = nn.Parameter(torch.zeros(()))  # logit of the learnt part's share
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:  # (C,), (C,)
         """Inputs become (x - mean) / std; kept in the checkpoint."""
         self.mean.copy_(mean)
         self.scale.copy_(1.0 / std.clamp_min(1e-3))
 
-    def forward(self, values: Tensor, taps: KernelMap) -> Tensor:  # (V, C) -> (V, E)
-        """Unit-norm embeddings of all voxels of `taps`.
+    def forward(self, values: Tensor, taps: KernelMap) -> Tensor:  # (V, C) -> (V, E')
+        """Unit-norm embeddings of all voxels of `taps`; E' is E, and more with `with_soft`.
 
         Raises:
             InputError: another number of channels than the network was made for.
         """
-        return self._follow(self._enter(values, taps), taps)
+        geometry_at = 0 if self.shape.input == "geometry" else -GEOMETRY_CHANNELS
+        return self._follow(self._enter(values, taps), taps, values[:, geometry_at:])
 
     @torch.inference_mode()
-    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E) float32
+    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E') float32
         """Embeddings of a map, the network as it is in use (eval mode).
 
         A linear stem takes the wide input some rows at a time: no float32 copy of the map.
@@ -215,7 +224,7 @@ class StudentNet(nn.Module):
             self._enter(student_input(scene.features[rows], geometry[rows], kind), taps)
             for rows in (slice(i, i + size) for i in range(0, max(1, len(scene)), size))
         ]
-        return self._follow(torch.cat(parts), taps)
+        return self._follow(torch.cat(parts), taps, geometry)
 
     def _enter(self, values: Tensor, taps: KernelMap) -> Tensor:  # (R, C) -> (R, hidden)
         if values.shape[1] != len(self.mean):
@@ -227,10 +236,17 @@ class StudentNet(nn.Module):
         x = self.stem(x, taps) if self.shape.stem == "conv" else self.stem(x)
         return relu(self.stem_norm(x))
 
-    def _follow(self, x: Tensor, taps: KernelMap) -> Tensor:  # (V, hidden) -> (V, E)
+    def _follow(self, x: Tensor, taps: KernelMap, geometry: Tensor) -> Tensor:
+        """(V, hidden) and (V, 6 or 8) -> (V, E')."""
         for block in self.body:
             x = block(x, taps)
-        return normalize(self.head(x), dim=1)
+        learnt = normalize(self.head(x), dim=1)
+        if not self.shape.with_soft:
+            return learnt
+        share = torch.sigmoid(self.head_share)
+        color = (127.5 * (geometry[:, :3] + 1.0)).clamp(0.0, 255.0)
+        soft = geometric_embedding(geometry[:, 3:6], color)
+        return torch.cat((share.sqrt() * learnt, (1.0 - share).sqrt() * soft), dim=1)
 
 
 def num_parameters(net: nn.Module) -> int:
