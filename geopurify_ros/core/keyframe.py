@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,7 @@ def pose_distance(
     r = T_a_b[:3, :3]
     axis = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
     angle = float(np.arctan2(np.linalg.norm(axis), np.trace(r) - 1.0))
-    return float(np.linalg.norm(T_a_b[:3, 3])), angle
+    return math.hypot(*T_a_b[:3, 3]), angle
 
 
 class KeyframeGate:

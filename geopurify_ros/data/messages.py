@@ -5,6 +5,7 @@ Works without ROS: the message classes of rclpy and of rosbags have the same fie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -121,7 +122,7 @@ def matrix_from_pose(
     """
     if not np.isfinite((*translation, *quaternion_xyzw)).all():
         raise InputError("the pose is not finite")
-    length = float(np.linalg.norm(quaternion_xyzw))
+    length = math.hypot(*quaternion_xyzw)  # without numpy's overflow at 1e308
     if not abs(length - 1.0) <= _QUATERNION_TOLERANCE:
         raise InputError(f"the quaternion has length {length:.3g}, expected 1")
     x, y, z, w = np.asarray(quaternion_xyzw, dtype=np.float64) / length
