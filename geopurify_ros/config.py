@@ -61,7 +61,7 @@ class FusionConfig:
     mode: str = setting(
         "mean",
         "mean over all views, or consensus: the few that agree best (takes `views` times the "
-        "memory of the map)",
+        "memory of the map; a save stops mapping for as long as a query)",
         choices=("mean", "consensus"),
     )
     views: int = setting(4, "consensus: views kept per voxel", low=1, high=64)
@@ -141,7 +141,9 @@ class PoseConfig:
         choices=("tf", "pose", "odom"),
     )
     camera_frame: str = setting(
-        "", "optical frame of the camera; empty: frame_id of the depth image"
+        "",
+        "optical frame of the colour camera; empty: frame_id of the depth image, or of the colour "
+        "image where depth is not registered",
     )
     timeout_s: float = setting(
         0.5, "how long a frame waits for its pose at most, seconds", low=0.0, high=60.0, live=True
@@ -174,6 +176,11 @@ class CameraConfig:
         True,
         "true: depth lies on the pixels of colour; false: it has its own camera info "
         "(depth/camera_info) and TF to the colour camera, and the node registers it",
+    )
+    rectified: bool = setting(
+        False,
+        "true: the images are undistorted already, as image_proc leaves them; the projection P "
+        "of their camera info counts, not K and D",
     )
 
 

@@ -26,7 +26,7 @@ def setting(
 ) -> _T:
     """A dataclass field with what a user must know of it: meaning, range, choices.
 
-    A `live` one may change while the node runs; the others are read when it is configured.
+    A `live` one may change while the node runs; the others are set before it starts.
     """
     metadata = {"about": about, "low": low, "high": high, "choices": choices, "live": live}
     made: _T = field(default=default, metadata=metadata)

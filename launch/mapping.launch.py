@@ -5,12 +5,12 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from geopurify_ros.cameras import CAMERAS, camera, remappings, with_topics
 
+TRANSPORTS = ("raw", "compressed")
 INPUTS = {
     "rgb": "topic of the colour images",
     "depth": "topic of the depth images",
@@ -20,25 +20,37 @@ INPUTS = {
     "odom": "topic of Odometry, for pose.source: odom",
 }
 
+# arguments that, when given, stand above the parameter file
+OVERRIDES = {
+    "use_sim_time": "use_sim_time",
+    "autostart": "lifecycle.autostart",
+    "rgb_transport": "camera.rgb_transport",
+    "depth_transport": "camera.depth_transport",
+}
+
 
 def start(context):
     """Node, player and RViz for the arguments of this launch."""
     value = {n: LaunchConfiguration(n).perform(context) for n in (
-        "namespace", "params_file", "camera", "bag", "use_sim_time", "autostart", "log_level",
-        *INPUTS)}
+        "namespace", "params_file", "camera", "bag", "log_level", "rviz", *OVERRIDES, *INPUTS)}
     preset = camera(value["camera"])
     topics = with_topics(preset.topics, [f"{n}={value[n]}" for n in INPUTS if value[n]])
-    own = {"use_sim_time": value["use_sim_time"] == "true",
-           "lifecycle.autostart": value["autostart"] == "true"}
+    own = dict(preset.parameters)
+    for argument, name in OVERRIDES.items():
+        if value[argument]:
+            own[name] = {"true": True, "false": False}.get(value[argument], value[argument])
     mapping = Node(
         package="geopurify_ros", executable="mapping", name="mapping",
         namespace=value["namespace"], output="screen",
-        parameters=[value["params_file"], {**preset.parameters, **own}],
+        parameters=[value["params_file"], *([own] if own else [])],
         remappings=[] if value["bag"] else remappings(topics),
         arguments=["--ros-args", "--log-level", value["log_level"]],
     )
+    actions = [mapping]
+    if value["rviz"] == "true":
+        actions.append(_rviz(value))
     if not value["bag"]:
-        return [mapping]
+        return actions
     options = [f"--topic={n}={value[n]}" for n in INPUTS if value[n]]
     player = ExecuteProcess(
         cmd=["ros2", "run", "geopurify_ros", "geopurify", "play", value["bag"], "--clock",
@@ -46,7 +58,17 @@ def start(context):
              *options],
         output="screen",
     )
-    return [mapping, player]
+    return [*actions, player]
+
+
+def _rviz(value):
+    """RViz in the namespace of the node, as the topics of its configuration are relative."""
+    config = Path(get_package_share_directory("geopurify_ros")) / "config"
+    return Node(
+        package="rviz2", executable="rviz2", name="rviz", namespace=value["namespace"],
+        arguments=["-d", str(config / "mapping.rviz")],
+        parameters=[{"use_sim_time": value["use_sim_time"] == "true"}],
+    )
 
 
 def generate_launch_description():
@@ -65,21 +87,21 @@ def generate_launch_description():
           for name, about in INPUTS.items()),
         DeclareLaunchArgument("bag", default_value="",
                               description="rosbag2 or sequence folder to play, with /clock; the "
-                              "input topics then name those in the bag"),
-        DeclareLaunchArgument("autostart", default_value="true", choices=["true", "false"],
+                              "input topics then name those in the bag; where its images are "
+                              "compressed set rgb_transport and depth_transport"),
+        DeclareLaunchArgument("rgb_transport", default_value="", choices=["", *TRANSPORTS],
+                              description="how colour comes; empty: as the parameter file says"),
+        DeclareLaunchArgument("depth_transport", default_value="", choices=["", *TRANSPORTS],
+                              description="how depth comes; empty: as the parameter file says"),
+        DeclareLaunchArgument("autostart", default_value="", choices=["", "true", "false"],
                               description="configure and activate the node; false: wait for "
-                              "ros2 lifecycle set"),
-        DeclareLaunchArgument("use_sim_time", default_value="false", choices=["true", "false"],
-                              description="take the time from /clock, as with bag:="),
+                              "ros2 lifecycle set; empty: as the parameter file says, else true"),
+        DeclareLaunchArgument("use_sim_time", default_value="", choices=["", "true", "false"],
+                              description="true: take the time from /clock, which bag:= "
+                              "publishes; empty: as the parameter file says, else false"),
         DeclareLaunchArgument("rviz", default_value="false", choices=["true", "false"],
                               description="open RViz with the clouds of the node"),
         DeclareLaunchArgument("log_level", default_value="info",
                               description="debug, info, warn or error"),
     ]
-    rviz = Node(
-        package="rviz2", executable="rviz2", name="rviz",
-        arguments=["-d", str(config / "mapping.rviz")],
-        parameters=[{"use_sim_time": LaunchConfiguration("use_sim_time")}],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
-    return LaunchDescription([*arguments, OpaqueFunction(function=start), rviz])
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -30,10 +30,11 @@ def png_of(depth_mm: np.ndarray) -> bytes:
 class BagWriter:
     """Topics of a camera and its pose; `compressed` images, poses from `pose` (tf, odom)."""
 
-    def __init__(self, path: Path, storage: str, compressed: bool = False, pose: str = "tf"):
+    def __init__(self, path: Path, storage: str, compressed: bool = False, pose: str = "tf",
+                 info_topic: str = f"{PREFIX[0]}/camera_info"):
         plugin = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}[storage]
         self.writer = Writer(path, version=9, storage_plugin=plugin)
-        self.compressed, self.pose = compressed, pose
+        self.compressed, self.pose, self.info_topic = compressed, pose, info_topic
         self.connections = {}
 
     def write(self, topic: str, kind: str, message, time_ns: int) -> None:
@@ -75,7 +76,7 @@ class BagWriter:
             distortion_model="plumb_bob", d=np.zeros(5), k=frame.intrinsics.reshape(-1),
             r=np.eye(3).reshape(-1), p=np.zeros(12), binning_x=0, binning_y=0,
             roi=TYPES[roi](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False))
-        self.write(f"{PREFIX[0]}/camera_info", kind, message, time_ns)
+        self.write(self.info_topic, kind, message, time_ns)
 
     def transform(self, T, time_ns: int) -> None:
         x, y, z, w = quaternion_from_matrix(T[:3, :3]).tolist()

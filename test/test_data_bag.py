@@ -59,6 +59,16 @@ def test_compressed_images_are_found_by_their_type(tmp_path):
     assert_like_the_sequence(read(path)[0], colour_tolerance=3.0)
 
 
+def test_the_only_camera_info_is_that_of_colour_whatever_its_name(tmp_path):
+    """Else a player that publishes each topic once would leave colour without calibration."""
+    only = "/camera/aligned_depth_to_color/camera_info"
+    path = write_bag(tmp_path / "bag", sample_room(), FRAMES, "mcap", info_topic=only)
+    with Bag(path, Topics(), Config()) as opened:
+        assert opened.topics.camera_info == only
+        assert opened.topics.depth_camera_info == Topics().depth_camera_info
+    assert_like_the_sequence(read(path)[0])
+
+
 def test_poses_from_odometry(tmp_path):
     path = write_bag(tmp_path / "bag", sample_room(), FRAMES, "sqlite3", pose="odom")
     assert_like_the_sequence(read(path, **{"pose.source": "odom"})[0])

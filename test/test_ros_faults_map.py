@@ -210,6 +210,37 @@ def test_pause_drops_and_counts_and_goes_on(harness):
     harness.assert_alive()
 
 
+def test_an_image_that_waits_for_the_worker_is_dropped_by_pause(harness):
+    go_on = threading.Event()
+    harness.node.worker.call("query", lambda: go_on.wait(20), lambda _: None)
+    before = harness.counts()
+    harness.camera.send()
+    harness.wait(lambda: harness.node.worker._frame is not None, "the frame")
+    assert harness.call(SetBool, "pause", SetBool.Request(data=True)).success
+    go_on.set()
+    counts = harness.settle(before["received"] + 1)
+    assert counts["dropped.paused"] == before.get("dropped.paused", 0) + 1
+    assert harness.call(SetBool, "pause", SetBool.Request(data=False)).success
+    harness.assert_alive()
+
+
+def test_bad_images_after_good_ones_are_told_in_the_diagnostics(harness):
+    harness.fuse()
+
+    def bend(rgb, depth, info, tf):
+        rgb.encoding = "yuv422_odd"
+
+    def is_told() -> bool:
+        harness.camera.send(bend)
+        time.sleep(0.05)
+        return "yuv422_odd" in harness.status("inputs").message
+
+    harness.wait(is_told, "the fault")
+    assert "/geopurify/rgb/image: " in harness.status("inputs").message
+    assert "images were refused" in harness.status("inputs").message
+    harness.assert_alive()
+
+
 # --- the encoder and the purifier
 
 

@@ -10,13 +10,16 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import CAMERA, running
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
+from tf2_msgs.msg import TFMessage
 
-from geopurify_ros.ros.convert import stamp_msg
+from geopurify_ros.ros.convert import image_from_array, stamp_msg
 from geopurify_ros.ros.doctor import examine
 from geopurify_ros.ros.isolation import isolated_environment
 
@@ -112,6 +115,22 @@ def test_two_publishers_on_one_topic():
 
         harness.wait(is_named, "the two publishers")
         assert "/geopurify/camera, /geopurify/camera" in harness.status("inputs").message
+        time.sleep(0.3)  # the second publisher is looked for now and then
+        before = harness.counts()["fused"]
+        for _ in range(5):  # another camera's green images have our stamps, and no depth
+            rgb, depth, info, tf = harness.camera.messages()
+            green = image_from_array(
+                np.full((48, 64, 3), (0, 200, 0), np.uint8), "rgb8", "another_camera",
+                rgb.header.stamp)
+            for publisher, message in ((harness.camera.tf, tf), (harness.camera.info, info),
+                                       (second, green), (harness.camera.depth, depth),
+                                       (harness.camera.rgb, rgb)):
+                publisher.publish(message)
+            time.sleep(0.05)
+        harness.wait(lambda: harness.counts()["fused"] >= before + 3, "our own images")
+        harness.wait_for_warning("'another_camera' come among", "left out")
+        assert harness.counts()["dropped.another_camera"] == 5
+        assert harness.ask("green").results[0].num_voxels == 0
         harness.camera.destroy_publisher(second)
         harness.assert_alive()
 
@@ -201,6 +220,76 @@ def test_transforms_that_come_half_a_second_late_are_waited_for():
         assert harness.counts()["fused"] == 1
         harness.camera.tf.publish(tf)
         assert harness.settle(2)["fused"] == 2
+
+
+def test_transforms_that_come_late_from_a_fast_camera():
+    """30 Hz, each pose half a second late: more images wait than are kept, and some are fused."""
+    with running(**{"pose.timeout_s": 2.0}) as harness:
+        late = []
+        for _ in range(60):
+            *images, tf = harness.camera.messages()
+            late.append(tf)
+            for name, message in zip(("rgb", "depth", "info"), images, strict=True):
+                getattr(harness.camera, name).publish(message)
+            if len(late) > 15:
+                harness.camera.tf.publish(late.pop(0))
+            time.sleep(1 / 30)
+        for tf in late:
+            harness.camera.tf.publish(tf)
+        counts = harness.settle(60)
+        assert counts["fused"] >= 10, counts
+        harness.wait_for_warning("/tf", "images wait for their poses, which come late")
+
+
+def test_an_image_that_waits_keeps_its_own_calibration():
+    with running(**{"pose.timeout_s": 5.0}) as harness:
+        harness.fuse()
+        pipeline, seen = harness.node.worker.pipeline, []
+        real = pipeline.integrate
+        pipeline.integrate = lambda frame: seen.append(frame.intrinsics[0, 0]) or real(frame)
+        *images, first_tf = harness.camera.messages()
+        for name, message in zip(("rgb", "depth", "info"), images, strict=True):
+            getattr(harness.camera, name).publish(message)
+        harness.wait(lambda: harness.counts()["received"] == 2, "the image")
+
+        def zoomed(rgb, depth, info, tf):
+            info.k = [120.0, 0.0, 32.0, 0.0, 120.0, 24.0, 0.0, 0.0, 1.0]
+
+        # every second transform only: the second image has its pose at once, the first one has not
+        harness.camera.send(zoomed, skip=("tf",))
+        harness.wait(lambda: harness.counts()["received"] == 3, "the second image")
+        harness.camera.tf.publish(first_tf)
+        harness.wait(lambda: len(seen) == 1, "the first image in the map")
+        assert seen == [60.0]
+
+
+def test_best_effort_transforms_are_named():
+    with running() as harness:
+        harness.camera.destroy_publisher(harness.camera.tf)
+        best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+        harness.camera.tf = harness.camera.create_publisher(TFMessage, "/tf", best_effort)
+
+        def is_named() -> bool:
+            harness.camera.send()
+            time.sleep(0.1)
+            message = harness.status("poses").message
+            return "/tf: /geopurify/camera publishes best effort" in message
+
+        harness.wait(is_named, "the fault of /tf")
+        values = {v.key: v.value for v in harness.status("poses").values}
+        assert values["/tf.publishers"] == "/geopurify/camera (best effort)"
+
+
+def test_bad_transforms_that_all_differ_are_told_once():
+    with running() as harness:
+        def bend(rgb, depth, info, tf):
+            tf.transforms[0].transform.rotation.w = 2.0 + harness.camera.x_m
+
+        for _ in range(40):
+            harness.camera.send(bend)
+            time.sleep(0.01)
+        harness.settle(40)
+        assert sum("the quaternion has length" in text for text in harness.camera.said) == 1
 
 
 def test_a_cut_transform_tree_is_told_with_its_missing_link():

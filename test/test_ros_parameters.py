@@ -71,6 +71,21 @@ def test_a_live_parameter_works_at_once(harness):
     harness.assert_alive()
 
 
+def test_the_active_query_follows_its_parameters(harness):
+    harness.fuse()
+    assert harness.ask("red").results[0].found
+    harness.camera.results.clear()
+    assert harness.set_parameter("query.min_voxels", 1_000_000).successful
+    harness.wait(lambda: bool(harness.camera.results), "a new answer")
+    assert not harness.camera.results[-1].results[0].found
+    assert harness.set_parameter("query.min_voxels", 8).successful
+    assert harness.set_parameter("query.threshold", 0.9).successful
+    assert harness.set_parameter("query.negatives", "green").successful
+    assert harness.node.worker.query.threshold == 0.9
+    assert harness.node.worker.query.negatives == ("green",)
+    assert harness.node.worker.query.prompts == ("red",)
+
+
 def test_purification_follows_its_period(harness):
     harness.fuse()
     before = harness.node.worker.pipeline.num_purifications

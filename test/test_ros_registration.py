@@ -103,8 +103,32 @@ def test_unregistered_depth_is_registered_with_its_own_calibration_and_transform
         # the depth camera sees from 0.1 - 16/30*2 m on, seen from the colour camera
         assert centers[:, 0].min() - harness.camera.x_m == pytest.approx(-0.97, abs=0.08)
         depth.describe(size=(48, 64))
-        harness.wait(lambda: harness.node._inputs._depth_info.height == 48, "the depth info")
+        infos = harness.node._inputs._depth_infos
+        harness.wait(lambda: infos._infos[-1].height == 48, "the depth info")
         before = harness.counts()
         harness.camera.send(depth.bend)
         assert harness.settle(before["received"] + 1)["dropped.bad_input"] == 1
         harness.wait_for_warning("/geopurify/depth/image", "32 x 24", "depth/camera_info says")
+
+
+def test_images_that_are_rectified_already_are_left_as_they_are():
+    """As image_proc publishes them: D of the raw images, and P of these."""
+    harness = Harness(**{"camera.rectified": True})
+    try:
+        pipeline, seen = harness.node.worker.pipeline, []
+        real = pipeline.integrate
+        pipeline.integrate = lambda frame: seen.append(frame) or real(frame)
+
+        def bend(rgb, depth, info, tf):
+            info.distortion_model, info.d = "equidistant", [0.3, 0.0, 0.0, 0.0]
+            info.p = [50.0, 0, 31.0, 0, 0, 50.0, 23.0, 0, 0, 0, 1.0, 0]
+
+        harness.fuse(bend=bend)
+        assert seen[0].intrinsics.tolist() == [[50, 0, 31], [0, 50, 23], [0, 0, 1]]
+        assert (seen[0].rgb == (200, 0, 0)).all()
+        received = harness.counts()["received"]
+        harness.camera.send()
+        harness.settle(received + 1)
+        harness.wait_for_warning("/geopurify/rgb/camera_info: its projection P is empty")
+    finally:
+        harness.close()

@@ -32,7 +32,7 @@ def check_distortion(model: str, coefficients: NDArray[np.float64]) -> NDArray[n
     if not known and (model in _FISHEYE or coefficients.any()):
         raise InputError(
             f"the distortion model '{model}' is not supported (plumb_bob and rational_polynomial "
-            "are): subscribe to rectified images"
+            "are): subscribe to rectified images and set camera.rectified"
         )
     if not coefficients.any():
         return np.zeros(8)

@@ -209,7 +209,9 @@ class Bag:
                 found[name] = self._guessed(name)
             else:  # nobody asked: play it if it is plain which one is meant
                 with contextlib.suppress(InputError):
-                    found[name] = self._guessed(name)
+                    guess = self._guessed(name)
+                    if guess not in found.values():
+                        found[name] = guess
         return dataclasses.replace(given, **found)
 
     def _given(self, name: str, topic: str) -> str:

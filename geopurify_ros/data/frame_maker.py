@@ -17,6 +17,7 @@ from geopurify_ros.data.compressed import depth_from_compressed, rgb_from_compre
 from geopurify_ros.data.messages import (
     depth_from_image,
     intrinsics_from_info,
+    intrinsics_from_projection,
     rgb_from_image,
     stamp_ns,
 )
@@ -109,10 +110,11 @@ class FrameMaker:
                 f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says "
                 f"{info.width} x {info.height}{advice}"
             )
-        key = (size, info.distortion_model, tuple(info.k), tuple(info.d))
+        key = (size, info.distortion_model, tuple(info.k), tuple(info.d), tuple(info.p))
         kept = self._lenses.get(info_topic)
         if kept is None or kept.key != key:
-            kept = self._lenses[info_topic] = _named(info_topic, _make_lens, key, info)
+            make = _make_rectified if self._config.rectified else _make_lens
+            kept = self._lenses[info_topic] = _named(info_topic, make, key, info)
         return kept
 
 
@@ -123,6 +125,11 @@ def _make_lens(key: tuple[Any, ...], info: Any) -> _Lens:
     size = (int(info.height), int(info.width))
     undistortion = rectify.Undistortion(lens, intrinsics, size) if lens.any() else None
     return _Lens(key, intrinsics, undistortion)
+
+
+def _make_rectified(key: tuple[Any, ...], info: Any) -> _Lens:
+    """Of images that image_proc has undistorted: the left part of P is their camera matrix."""
+    return _Lens(key, intrinsics_from_projection(info), None)
 
 
 def _ideal(lens: _Lens, image: NDArray[Any], outside: float) -> NDArray[Any]:

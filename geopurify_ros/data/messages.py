@@ -111,6 +111,19 @@ def intrinsics_from_info(msg: Any) -> NDArray[np.float64]:
     return intrinsics
 
 
+def intrinsics_from_projection(msg: Any) -> NDArray[np.float64]:
+    """(3, 3) camera matrix of rectified images: the left part of P of a sensor_msgs/CameraInfo.
+
+    Raises:
+        InputError: there is no P.
+    """
+    intrinsics = np.array(msg.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    if not intrinsics.any():
+        raise InputError("its projection P is empty, and camera.rectified is true")
+    check_intrinsics(intrinsics)
+    return intrinsics
+
+
 def matrix_from_pose(
     translation: Sequence[float] | NDArray[np.float64],
     quaternion_xyzw: Sequence[float] | NDArray[np.float64],

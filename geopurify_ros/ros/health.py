@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from geopurify_ros.ros.subscription import TopicView
+from geopurify_ros.ros.subscription import Publisher, TopicView
 
 OK, WARN, ERROR = 0, 1, 2
 GRACE_S = 3.0  # a topic may be silent so long before it is a fault
@@ -127,14 +127,40 @@ def transport_fault(view: TopicView, images: int, infos: int) -> Fault | None:
     ))
 
 
+def publisher_names(publishers: Iterable[Publisher], expected_type: str = "") -> str:
+    """Nodes with their reliability, and with their type where it is not the expected one."""
+    return ", ".join(
+        f"{p.node} ({_qos(p.is_reliable)}"
+        f"{', ' + p.type if expected_type and p.type != expected_type else ''})"
+        for p in publishers
+    ) or "none"
+
+
+def tf_fault(publishers: Iterable[Publisher]) -> Fault | None:
+    """Transforms that we cannot hear; called where one is missing."""
+    unheard = [p.node for p in publishers if not p.is_reliable]
+    if not unheard:
+        return None
+    return Fault(ERROR, "/tf", "qos", (
+        f"{', '.join(unheard)} publishes best effort, which a reliable subscription, as TF has "
+        "it, never hears: let it publish reliable"
+    ))
+
+
+def refusal_fault(refused: int, received: int, sentence: str) -> Fault | None:
+    """Images of late that do not fit; the sentence of the last one begins with its topic."""
+    if not refused:
+        return None
+    topic, _, reason = sentence.partition(": ")
+    return Fault(ERROR if refused >= received else WARN, topic, "refused", (
+        f"{reason} ({refused} of the last {max(refused, received)} images were refused)"
+    ), is_told=True)
+
+
 def topic_values(view: TopicView, now_ns: int) -> dict[str, str]:
     """What a user needs to compare: publishers, their QoS and ours, the last stamp and its age."""
-    publishers = [
-        f"{p.node} ({_qos(p.is_reliable)}{'' if p.type == view.type else ', ' + p.type})"
-        for p in view.publishers
-    ]
     values = {
-        "publishers": ", ".join(publishers) or "none",
+        "publishers": publisher_names(view.publishers, view.type),
         "ours": _qos(view.is_reliable),
         "received": str(view.received),
         "silent_s": f"{view.silent_s:.1f}",

@@ -16,7 +16,9 @@ from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.frame_maker import FrameMaker, Shot, Topics
 from geopurify_ros.data.messages import stamp_ns
 from geopurify_ros.data.pair_sync import PairSync
-from geopurify_ros.errors import InputError, TransformError
+from geopurify_ros.errors import GeoPurifyError, InputError, TransformError
+from geopurify_ros.ros.info_track import InfoTrack
+from geopurify_ros.ros.one_camera import OneCamera
 from geopurify_ros.ros.poses import PoseSource
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.subscription import InputSubscription, TopicView
@@ -59,14 +61,19 @@ class FrameInputs:
             int(config.sync.slop_s * 1e9), config.sync.queue_size, self._on_pair, self._on_unpaired
         )
         self._waiting: deque[_Waiting] = deque()
-        self._info: CameraInfo | None = None
-        self._depth_info: CameraInfo | None = None
+        self._rgb_camera, self._depth_camera = OneCamera(), OneCamera()
+        self._infos, self._depth_infos = InfoTrack(), InfoTrack()
         self._stamped_alike = False  # colour images and their camera infos
         self._newest_ns: int | None = None
         self.camera_frame = ""  # whose pose is looked up; known with the first image
         self.offset_s = 0.0  # between the stamps of the last pair
         self.last_pose_error = ""
-        self._subscribe()
+        self._subscriptions: list[InputSubscription] = []
+        try:
+            self._subscribe()
+        except GeoPurifyError:
+            self._unsubscribe()
+            raise
         # Images wait on the steady clock: with use_sim_time the other one may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers = [
@@ -88,7 +95,11 @@ class FrameInputs:
             kind = Image if transport == "raw" else CompressedImage
             if transport != "raw":  # as image_transport: the suffix follows the remapped name
                 topic = node.resolve_topic_name(topic) + suffix
-            return InputSubscription(node, name, argument, kind, topic, settings, callback)
+            return subscribed(name, argument, kind, topic, settings, callback)
+
+        def subscribed(*arguments) -> InputSubscription:
+            self._subscriptions.append(InputSubscription(node, *arguments))
+            return self._subscriptions[-1]
 
         self._rgb = images(
             "rgb", camera.rgb_transport, "/compressed",
@@ -99,19 +110,14 @@ class FrameInputs:
             ("qos.depth", qos.depth_reliability, qos.depth_queue), self._on_depth,
         )
         info_qos = ("qos.info", qos.info_reliability, qos.info_queue)
-        self._subscriptions = [self._rgb, self._depth]
-
-        def infos(name: str, argument: str, topic: str, callback) -> InputSubscription:
-            made = InputSubscription(node, name, argument, CameraInfo, topic, info_qos, callback)
-            self._subscriptions.append(made)
-            return made
-
-        info = infos("camera infos", "camera_info", "rgb/camera_info", self._on_info)
+        info = subscribed(
+            "camera infos", "camera_info", CameraInfo, "rgb/camera_info", info_qos, self._on_info
+        )
         depth_info = info
         if not camera.depth_registered:
-            depth_info = infos(
-                "depth camera infos", "depth_camera_info", "depth/camera_info",
-                self._on_depth_info,
+            depth_info = subscribed(
+                "depth camera infos", "depth_camera_info", CameraInfo, "depth/camera_info",
+                info_qos, self._depth_infos.take,
             )
         self.topics = Topics(self._rgb.topic, self._depth.topic, info.topic, depth_info.topic)
         self._maker = FrameMaker(camera, self.topics)
@@ -121,10 +127,13 @@ class FrameInputs:
         self._jump.unregister()
         for timer in self._timers:
             self._node.destroy_timer(timer)
+        self._unsubscribe()
+        self._give_up("stopped")
+
+    def _unsubscribe(self) -> None:
         for subscription in self._subscriptions:
             subscription.destroy()
         self.poses.destroy()
-        self._give_up("stopped")
 
     def views(self) -> list[TopicView]:
         """What is known of each input topic."""
@@ -137,20 +146,31 @@ class FrameInputs:
             subscription.adapt()
 
     def _on_info(self, msg: CameraInfo) -> None:
-        self._info = msg
+        self._infos.take(msg)
         if stamp_ns(msg.header.stamp) == self._newest_ns:
             self._stamped_alike = True
         self._try_waiting()
 
-    def _on_depth_info(self, msg: CameraInfo) -> None:
-        self._depth_info = msg
-
     def _on_rgb(self, msg: Image | CompressedImage) -> None:
         self._counts.received()
-        self._sync.add(0, stamp_ns(msg.header.stamp), msg)
+        partner = self._depth_camera.frame_id if self.config.camera.depth_registered else None
+        if self._rgb_camera.accepts(msg.header.frame_id, self._rgb.is_alone, partner):
+            self._sync.add(0, stamp_ns(msg.header.stamp), msg)
+            return
+        self._counts.dropped("another_camera")
+        self._tell_of_two(self._rgb.topic, msg, self._rgb_camera)
 
     def _on_depth(self, msg: Image | CompressedImage) -> None:
-        self._sync.add(1, stamp_ns(msg.header.stamp), msg)
+        if self._depth_camera.accepts(msg.header.frame_id, self._depth.is_alone):
+            self._sync.add(1, stamp_ns(msg.header.stamp), msg)
+        else:
+            self._tell_of_two(self._depth.topic, msg, self._depth_camera)
+
+    def _tell_of_two(self, topic: str, msg: Image | CompressedImage, camera: OneCamera) -> None:
+        self._reporter.warn(topic, (
+            f"images of '{msg.header.frame_id}' come among those of '{camera.frame_id}' and are "
+            "left out: let only one camera publish there"
+        ))
 
     def _on_unpaired(self, _rgb: Image | CompressedImage) -> None:
         self._counts.dropped("unpaired")
@@ -167,25 +187,28 @@ class FrameInputs:
             self._went_back(self._newest_ns - time_ns)
             return
         self._newest_ns = time_ns
-        if self._info is not None and stamp_ns(self._info.header.stamp) == time_ns:
+        if self._infos.newest_ns == time_ns:
             self._stamped_alike = True
         if len(self._waiting) >= _MAX_WAITING:
-            self._waiting.popleft()
-            self._drop("no_pose", "pose", "too many images wait for their pose", "full")
+            # not the oldest: if poses come late, nothing would ever wait long enough
+            self._drop("no_pose", self.poses.topic, (
+                f"{_MAX_WAITING} images wait for their poses, which come late: others are left out"
+            ))
+            return
         self._waiting.append(_Waiting(self._node.get_clock().now().nanoseconds, rgb, depth))
         self._try_waiting()
 
     def _missing_info(self) -> str | None:
-        if self._info is None:
+        if not self._infos:
             return self.topics.info
-        if not self.config.camera.depth_registered and self._depth_info is None:
+        if not self.config.camera.depth_registered and not self._depth_infos:
             return self.topics.depth_info
         return None
 
     def _info_is_due(self, pair: _Waiting) -> bool:
         """Whether the camera info of this very image is still on its way: it may be a new one."""
         image_ns = stamp_ns(pair.rgb.header.stamp)
-        return self._stamped_alike and stamp_ns(self._info.header.stamp) < image_ns
+        return self._stamped_alike and self._infos.newest_ns < image_ns
 
     def _went_back(self, by_ns: int) -> None:
         text = f"the stamp is {by_ns * 1e-9:.3f} s before the newest one"
@@ -206,6 +229,8 @@ class FrameInputs:
             topic, f"{cause}: old poses are forgotten, {then} (time.on_jump_back)", "restart"
         )
         self._newest_ns, self._stamped_alike = None, False
+        self._infos.forget()
+        self._depth_infos.forget()
         self.poses.clear()
         self._give_up("time_jumped")
         self._jumped()
@@ -255,13 +280,15 @@ class FrameInputs:
 
     def _posed(self, pair: _Waiting) -> Shot:
         time_ns = stamp_ns(pair.rgb.header.stamp)
+        info = self._infos.at(time_ns)
         given = self.config.pose.camera_frame
         if self.config.camera.depth_registered:
             self.camera_frame = given or pair.depth.header.frame_id
             pose = self.poses.lookup(self.camera_frame, time_ns)
-            return Shot(pair.rgb, pair.depth, self._info, pose)
+            return Shot(pair.rgb, pair.depth, info, pose)
         self.camera_frame = given or pair.rgb.header.frame_id
         pose = self.poses.lookup(self.camera_frame, time_ns)
         depth_frame = pair.depth.header.frame_id
         T_color_depth = self.poses.between(self.camera_frame, depth_frame, time_ns)
-        return Shot(pair.rgb, pair.depth, self._info, pose, self._depth_info, T_color_depth)
+        depth_info = self._depth_infos.at(stamp_ns(pair.depth.header.stamp))
+        return Shot(pair.rgb, pair.depth, info, pose, depth_info, T_color_depth)

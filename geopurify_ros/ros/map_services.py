@@ -20,6 +20,7 @@ from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.voxel_map import MapSnapshot
 from geopurify_ros.data.map_file import MapHeader, load_map, save_map
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.waking import waking
 from geopurify_ros.ros.worker import MappingWorker
 from geopurify_ros.srv import MapFile
 
@@ -54,7 +55,7 @@ class MapServices:
 
     async def _on_purify(self, _request, response: Trigger.Response) -> Trigger.Response:
         future = Future()
-        self._worker.request_purify(future.set_result)
+        self._worker.request_purify(waking(self._node, future))
         return _answered(response, await future, lambda done: (
             f"purified {done.num_voxels} voxels, entropy {done.entropy:.2f}"
         ))
@@ -64,7 +65,7 @@ class MapServices:
         return self._told(_answered(response, result, lambda _: "the map is empty"))
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self._worker.is_paused = request.data
+        self._worker.pause(request.data)
         text = "mapping is paused, frames are dropped" if request.data else "mapping goes on"
         return self._told(_answered(response, None, lambda _: text))
 
@@ -74,7 +75,7 @@ class MapServices:
         lent = Future()
         pipeline = self._worker.pipeline
         if not self._worker.call(
-            "save", lambda: (pipeline.snapshot(), pipeline.up), lent.set_result
+            "save", lambda: (pipeline.snapshot(), pipeline.up), waking(self._node, lent)
         ):
             lent.set_result(InputError(_BUSY))
         snapshot = await lent
@@ -114,19 +115,20 @@ class MapServices:
 
     async def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> Any:
         future = Future()
-        if not self._worker.replace_map(put, stamp_ns, future.set_result):
+        if not self._worker.replace_map(put, stamp_ns, waking(self._node, future)):
             return InputError(_BUSY)
         return await future
 
     async def _on_file_thread(self, job: Callable, *arguments) -> Any:
         """What `job` returns, or the error."""
         future = Future()
+        done = waking(self._node, future)
 
         def run() -> None:
             try:
-                future.set_result(job(*arguments))
+                done(job(*arguments))
             except Exception as error:  # also what nobody thought of: the caller must hear
-                future.set_result(error)
+                done(error)
 
         self._files.submit(run)
         return await future

@@ -56,10 +56,11 @@ class MappingNode(LifecycleNode):
         self._reporter = Reporter(self.get_logger())
         self._outputs: Outputs | None = None
         self._inputs: FrameInputs | None = None
+        self._queries: Queries | None = None
         self._purify_timer = None
-        self._parts: list = []  # what lives while the node is active, each with destroy()
-        # A service that awaits the worker keeps its group busy; images are in another one. Its
-        # coroutine is resumed whenever the executor wakes, by the input timers at the latest.
+        self._served: list = []  # what lives while the node is configured, with destroy()
+        self._parts: list = []  # what lives while the node is active, with destroy()
+        # A service that awaits the worker keeps its group busy; images are in another one.
         self._service_group = ReentrantCallbackGroup()
 
     @property
@@ -93,6 +94,7 @@ class MappingNode(LifecycleNode):
         """Stop without a transition, as the context may be gone: the process ends."""
         if self.is_active:
             self._guarded("deactivate", self._deactivate)
+        self._guarded("end", self._end_services)
 
     def _guarded(self, name: str, transition) -> TransitionCallbackReturn:
         """Run a transition; a failure is told and leaves the node in the state before."""
@@ -109,29 +111,46 @@ class MappingNode(LifecycleNode):
         return _SUCCESS if self.problem is None else _FAILURE
 
     def _configure(self) -> None:
+        try:
+            self._make_parts()
+        except Exception:
+            self._cleanup()
+            raise
+
+    def _make_parts(self) -> None:
         device = pick_device(self.config.encoder.device)
         self.get_logger().info(f"loading encoder {self.config.encoder.name} on {device}")
         encoder = self._encoder or load_encoder(self.config.encoder.name, device)
-        self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
-        gate = KeyframeGate(self.config.keyframe)
         student = student_for(
             self.config.purify, encoder, self.config.map.voxel_size_m, device
         )
         pipeline = Pipeline(encoder, self.config, device, student)
+        gate, group = KeyframeGate(self.config.keyframe), self._service_group
+        self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
+        # They outlive deactivate: whoever waits then still gets an answer.
+        self._queries = Queries(
+            self, lambda: self.config, self.worker, self._outputs, self._reporter, group
+        )
+        self._served = [
+            self._queries, MapServices(self, self.config.map.frame, self.worker, group)
+        ]
 
     def _activate(self) -> None:
-        worker, group = self.worker, self._service_group
+        worker = self.worker
+        try:
+            self._inputs = FrameInputs(
+                self, self.config, self.counts, self._reporter, worker.submit_frame,
+                self._time_jumped,
+            )
+            self._parts = [self._inputs]
+            self._parts.append(
+                Watchdog(self, self._inputs, worker, self.counts, self._reporter)
+            )
+        except Exception:
+            self._deactivate()
+            raise
         worker.start()
-        self._inputs = FrameInputs(
-            self, self.config, self.counts, self._reporter, worker.submit_frame, self._time_jumped
-        )
-        self._parts = [
-            self._inputs,
-            Queries(self, lambda: self.config, worker, self._outputs, self._reporter, group),
-            MapServices(self, self.config.map.frame, worker, group),
-            Watchdog(self, self._inputs, worker, self.counts, self._reporter),
-        ]
         self._set_purify_timer()
         topics = self._inputs.topics
         self.get_logger().info(
@@ -146,8 +165,14 @@ class MappingNode(LifecycleNode):
         self._set_purify_timer()
         self.worker.stop()
 
+    def _end_services(self) -> None:
+        services, self._served = self._served, []
+        for service in services:
+            service.destroy()
+
     def _cleanup(self) -> None:
-        self.worker = self._inputs = None
+        self._end_services()
+        self.worker = self._inputs = self._queries = None
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = None
@@ -166,14 +191,15 @@ class MappingNode(LifecycleNode):
 
     def _change(self, config: Config) -> None:
         """Take new values of live parameters."""
-        old_period_s = self.config.purify.period_s
-        self.config = config
+        old, self.config = self.config, config
         if self.worker is not None:
             self.worker.configure(config)
             self._outputs.min_voxels = config.query.min_voxels
+            if config.query != old.query:
+                self._queries.config_changed(old.query)
         if self.is_active:
             self._inputs.config = config
-            if config.purify.period_s != old_period_s:
+            if config.purify.period_s != old.purify.period_s:
                 self._set_purify_timer()
 
     def _time_jumped(self) -> None:

@@ -12,16 +12,22 @@ from rclpy.node import Node
 from geopurify_ros.config import Config
 from geopurify_ros.data.pose_track import PoseTrack
 from geopurify_ros.errors import InputError
-from geopurify_ros.ros.subscription import InputSubscription, TopicView
-from geopurify_ros.ros.tf import make_tf_listener
+from geopurify_ros.ros.report import without_numbers
+from geopurify_ros.ros.subscription import (
+    InputSubscription,
+    Publisher,
+    TopicView,
+    publishers_of,
+)
+from geopurify_ros.ros.tf import Refused, make_tf_listener
 
 
 class PoseSource:
     """Poses from TF, PoseStamped or Odometry, all at the image stamp."""
 
-    def __init__(self, node: Node, config: Config, refused: Callable[[str, str], None]) -> None:
-        """Subscribe; `refused` hears topic and reason of each bad pose."""
-        self._refused = refused
+    def __init__(self, node: Node, config: Config, refused: Refused) -> None:
+        """Subscribe; `refused` hears topic, reason and kind of each bad pose."""
+        self._node, self._refused = node, refused
         self._tf = make_tf_listener(node, refused)
         source, qos = config.pose.source, config.qos
         self._track = PoseTrack(self._tf, config.map.frame, has_topic=source != "tf")
@@ -50,6 +56,10 @@ class PoseSource:
         """What is known of the pose topic; None for TF."""
         return self._subscription.view() if self._subscription else None
 
+    def tf_publishers(self) -> tuple[Publisher, ...]:
+        """Who publishes /tf."""
+        return publishers_of(self._node, "/tf")
+
     def lookup(self, camera_frame: str, time_ns: int) -> np.ndarray:
         """T_map_camera (4, 4) float64 at a time; TransformError while it is not known."""
         return self._track.lookup(camera_frame, time_ns)
@@ -77,4 +87,4 @@ class PoseSource:
         try:
             take(msg)
         except InputError as error:
-            self._refused(self.topic, str(error))
+            self._refused(self.topic, str(error), without_numbers(error))

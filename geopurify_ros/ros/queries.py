@@ -9,12 +9,13 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, QueryConfig
 from geopurify_ros.core.query import TextQuery, check_prompts, make_query, parse_prompts
 from geopurify_ros.errors import InputError
-from geopurify_ros.msg import SemanticQuery
+from geopurify_ros.msg import QueryResult, SemanticQuery
 from geopurify_ros.ros.outputs import Outputs
 from geopurify_ros.ros.report import Reporter
+from geopurify_ros.ros.waking import waking
 from geopurify_ros.ros.worker import MappingWorker
 from geopurify_ros.srv import Query
 
@@ -69,6 +70,10 @@ class Queries:
         settings = self._config().query
         if given:
             return check_prompts(given, settings.max_prompts)
+        return self._parsed_negatives(settings)
+
+    @staticmethod
+    def _parsed_negatives(settings: QueryConfig) -> tuple[str, ...]:
         default = settings.negatives
         return parse_prompts(default, settings.max_prompts) if default else ()
 
@@ -106,6 +111,27 @@ class Queries:
         self._node.get_logger().info(f"active query: {names}")
         self._worker.set_query(asked)
 
+    def config_changed(self, old: QueryConfig) -> None:
+        """The active query follows parameters that it took its values from."""
+        asked = self._worker.query
+        if asked is None:
+            return
+        new = self._config().query
+        usual = make_query(asked.prompts, self._parsed_negatives(old), old.threshold)
+        remade = make_query(
+            asked.prompts,
+            self._parsed_negatives(new) if asked.negatives == usual.negatives
+            else asked.negatives,
+            new.threshold if asked.threshold == old.threshold else asked.threshold,
+        )
+        self._worker.set_query(remade)
+
+    def _answer(self, asked: TextQuery) -> QueryResult:
+        """On the worker's thread: the map must not change between answer and message."""
+        worker = self._worker
+        answer = worker.pipeline.query(asked)
+        return self._outputs.result(worker.pipeline, asked, answer, worker.stamp_ns)
+
     async def _on_ask(self, request: Query.Request, response: Query.Response) -> Query.Response:
         try:
             asked = self._made(list(request.prompts), list(request.negatives), request.threshold)
@@ -113,15 +139,15 @@ class Queries:
             response.message = str(error)
             return response
         future = Future()
-        if not self._worker.ask(asked, future.set_result):
+        done = waking(self._node, future)
+        if not self._worker.call("query", lambda: self._answer(asked), done):
             response.message = "too many queries are waiting, ask again later"
             return response
         result = await future
         if isinstance(result, Exception):
             response.message = f"the query failed: {result}"
             return response
-        answer, stamp_ns = result
-        response.result = self._outputs.result(self._worker.pipeline, asked, answer, stamp_ns)
+        response.result = result
         found = sum(r.found for r in response.result.results)
         response.success = True
         response.message = f"{found} of {len(asked.prompts)} prompts found"

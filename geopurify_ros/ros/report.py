@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
 
 _REPEAT_S = 10.0
+
+
+def without_numbers(sentence: object) -> str:
+    """A sentence as the kind of a fault, the same whatever was measured."""
+    return re.sub(r"-?\d[\d.]*(e[-+]?\d+)?", "#", str(sentence))
 
 
 class FrameCounts:

@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from geopurify_ros.data.messages import stamp_ns
+from geopurify_ros.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class InputSubscription:
         self._parameter, self._reliability, self._queue = qos
         self._is_reliable = self._reliability == "reliable"
         self._received, self._last_stamp_ns = 0, None
+        self.is_alone = True  # no second publisher is known
         self._heard_s = time.monotonic()
         self._subscription = self._subscribe()
 
@@ -78,9 +80,10 @@ class InputSubscription:
 
     def adapt(self) -> None:
         """Follow the publishers; called now and then."""
+        publishers = [p for p in self._publishers() if p.type == _type_name(self._kind)]
+        self.is_alone = len(publishers) < 2
         if self._reliability != "auto":
             return
-        publishers = [p for p in self._publishers() if p.type == _type_name(self._kind)]
         reliable = all(p.is_reliable for p in publishers)
         if publishers and reliable != self._is_reliable:
             self.destroy()
@@ -100,25 +103,38 @@ class InputSubscription:
         self._node.destroy_subscription(self._subscription)
 
     def _publishers(self) -> tuple[Publisher, ...]:
-        return tuple(
-            Publisher(
-                f"{info.node_namespace.rstrip('/')}/{info.node_name}",
-                info.topic_type,
-                info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
-            )
-            for info in self._node.get_publishers_info_by_topic(self.topic)
-        )
+        return publishers_of(self._node, self.topic)
 
     def _subscribe(self):
         kind = ReliabilityPolicy.RELIABLE if self._is_reliable else ReliabilityPolicy.BEST_EFFORT
         qos = QoSProfile(depth=self._queue, reliability=kind)
-        return self._node.create_subscription(self._kind, self._asked_topic, self._on_message, qos)
+        try:
+            return self._node.create_subscription(
+                self._kind, self._asked_topic, self._on_message, qos
+            )
+        except RuntimeError as error:  # such as one topic for two types
+            raise ConfigError(
+                f"{self._node.resolve_topic_name(self._asked_topic)}: cannot be subscribed to as "
+                f"{_type_name(self._kind)}: {str(error).splitlines()[0]}"
+            ) from error
 
     def _on_message(self, msg) -> None:
         self._received += 1
         self._heard_s = time.monotonic()
         self._last_stamp_ns = stamp_ns(msg.header.stamp)
         self._callback(msg)
+
+
+def publishers_of(node: Node, topic: str) -> tuple[Publisher, ...]:
+    """All publishers of a topic, of any type."""
+    return tuple(
+        Publisher(
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}",
+            info.topic_type,
+            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    )
 
 
 def _type_name(kind: type) -> str:

@@ -13,6 +13,7 @@ from tf2_msgs.msg import TFMessage
 from geopurify_ros.data.messages import matrix_from_pose
 from geopurify_ros.data.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError, TransformError
+from geopurify_ros.ros.report import without_numbers
 
 try:
     import tf2_ros
@@ -20,11 +21,14 @@ except ImportError:
     tf2_ros = None
 
 
+Refused = Callable[[str, str, str], None]  # topic, sentence, kind of a bad pose
+
+
 class OwnListener:
     """Fills a TransformBuffer from /tf and /tf_static."""
 
-    def __init__(self, node: Node, refused: Callable[[str, str], None]) -> None:
-        """Subscribe; `refused` hears topic and reason of each bad transform."""
+    def __init__(self, node: Node, refused: Refused) -> None:
+        """Subscribe; `refused` hears topic, reason and kind of each bad transform."""
         self._node = node
         self._buffer = TransformBuffer()
         self._refused = refused
@@ -41,7 +45,8 @@ class OwnListener:
             try:
                 self._buffer.set_transform(transform, static=topic == "/tf_static")
             except InputError as error:
-                self._refused(topic, f"'{transform.child_frame_id}': {error}")
+                sentence = f"'{transform.child_frame_id}': {error}"
+                self._refused(topic, sentence, without_numbers(sentence))
 
     def lookup(self, target: str, source: str, time_ns: int) -> np.ndarray:
         """(4, 4) that takes points of `source` into `target`; TransformError if unknown."""
@@ -95,6 +100,6 @@ class Tf2Listener:
         self._listener.unregister()
 
 
-def make_tf_listener(node: Node, refused: Callable[[str, str], None]):
+def make_tf_listener(node: Node, refused: Refused):
     """tf2_ros's listener on a ROS machine, ours elsewhere."""
     return Tf2Listener(node) if tf2_ros is not None else OwnListener(node, refused)

@@ -107,6 +107,10 @@ class Watchdog:
                 "use_sim_time is true, but nobody publishes the time: play with --clock, or set "
                 "use_sim_time to false"
             )))
+        status.faults += _some(health.refusal_fault(
+            self._lately("dropped.bad_input"), self._lately("received"),
+            self._worker.last_refusal,
+        ))
         if self._worker.is_paused:
             status.summary = "paused: frames are dropped until ~/pause is called with false"
         status.values |= {f"frames.{name}": str(n) for name, n in counts.items()}
@@ -135,7 +139,9 @@ class Watchdog:
                 health.ERROR, poses.topic, "no pose", f"{inputs.last_pose_error}; chain: {chain}",
                 is_told=True,
             ))
+            status.faults += _some(health.tf_fault(poses.tf_publishers()))
         status.values = {
+            "/tf.publishers": health.publisher_names(poses.tf_publishers()),
             "source": inputs.config.pose.source, "map_frame": inputs.config.map.frame,
             "camera_frame": camera, "chain": chain,
             "no_pose": str(counts.get("dropped.no_pose", 0)),

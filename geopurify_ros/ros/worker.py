@@ -18,6 +18,7 @@ from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32
+_INACTIVE = "the node is not active: activate it first"
 
 
 class Listener(Protocol):
@@ -60,11 +61,12 @@ class MappingWorker:
         self.is_paused = False
         # what fails at present ("frame", "purify", "query", "map") and how; for diagnostics
         self.failing: dict[str, str] = {}
+        self.last_refusal = ""  # why the last bad frame was refused
         self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
-        self._stopping = False
+        self._stopping = True  # nobody works before start()
         self._frame: Callable[[], RgbdFrame] | None = None
         self._jobs: deque[_Job] = deque()
         self._purify_done: list[Callable[[Any], None]] = []
@@ -103,6 +105,13 @@ class MappingWorker:
         for done in waiting:
             done(InputError("the node was deactivated"))
 
+    def pause(self, is_paused: bool) -> None:
+        """Drop frames from now on, the waiting one too, or take them again."""
+        with self._wake:
+            self.is_paused = is_paused
+            if is_paused:
+                self._drop_frame("paused")
+
     def submit_frame(self, build: Callable[[], RgbdFrame]) -> None:
         """Offer a frame; `build` makes it from messages on the worker's thread."""
         with self._wake:
@@ -123,18 +132,17 @@ class MappingWorker:
     def call(self, what: str, run: Callable[[], Any], done: Callable[[Any], None]) -> bool:
         """Run a job between two frames; false when too many wait already.
 
-        `done` gets what `run` returns, or the error.
+        `done` gets what `run` returns, or the error; at once where nobody works.
         """
         with self._wake:
+            if self._stopping:
+                done(InputError(_INACTIVE))
+                return True
             if len(self._jobs) >= _MAX_JOBS:
                 return False
             self._jobs.append(_Job(what, run, done))
             self._wake.notify()
             return True
-
-    def ask(self, asked: TextQuery, done: Callable[[Any], None]) -> bool:
-        """Answer once without touching the active query; `done` gets (Answer, stamp_ns)."""
-        return self.call("query", lambda: (self.pipeline.query(asked), self.stamp_ns), done)
 
     def replace_map(
         self, put: Callable[[Pipeline], None], stamp_ns: int, done: Callable[[Any], None]
@@ -147,9 +155,12 @@ class MappingWorker:
     def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
         """Purify now; without `done` only if the map changed since the last time."""
         with self._wake:
-            self._flags.add("purify")
             if done is not None:
+                if self._stopping:
+                    done(InputError(_INACTIVE))
+                    return
                 self._purify_done.append(done)
+            self._flags.add("purify")
             self._wake.notify()
 
     def request_map(self) -> None:
@@ -202,6 +213,7 @@ class MappingWorker:
             if what == "frame":
                 self._counts.dropped("bad_input" if bad_input else "internal_error")
             if bad_input:
+                self.last_refusal = str(error) if what == "frame" else self.last_refusal
                 self._reporter.warn(what, str(error))
             else:
                 self.failing[what] = repr(error)

@@ -3,8 +3,9 @@
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
 network looks at whole pieces of a scene and assigns each voxel to one of many prototypes; the
 network must find the same assignment from a masked piece or from a small part of it. That all
-voxels fall into one prototype is kept from them by centring with a running mean and sharpening
-(Caron et al., DINO); balancing within a step would cut the walls of one room into many prototypes.
+voxels fall into a few prototypes is kept from them by centring with a running mean and sharpening
+(Caron et al., DINO) and by a reward for the spread of the network's own answers (Assran et al.,
+MSN); balancing within a step would cut the walls of one room into many prototypes.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _STUDENT_TEMPERATURE = 0.1
 _TEACHER_TEMPERATURE = 0.04  # sharper than the student's, or both agree on nothing
 _LOCAL_VIEWS = 2
 _CENTER_RATE = 0.05
+_SPREAD = 1.0  # weight of the reward; without it four prototypes were left after 200 steps
 
 
 class Branch(nn.Module):
@@ -116,7 +118,7 @@ class SelfDistillationTask:
         return [(1.0, list(self._pair.student.parameters()))]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Cross entropy between the teacher's assignments and the network's, over all views."""
+        """Cross entropy between the teacher's assignments and the network's, less the spread."""
         unit = self._unit(step)
         coords, values = unit.crop.coords, unit.values
         views = [masked_view(coords, values, generator)]
@@ -126,23 +128,30 @@ class SelfDistillationTask:
             cosines = self._pair.teacher(whole, whole.rows)
             assigned = assignments(cosines, self._pair.center)
             self._mean = cosines.mean(dim=0)
-        losses = [self._loss_of(view, assigned, generator) for view in views]
+        losses, answers = zip(
+            *(self._loss_of(view, assigned, generator) for view in views), strict=True
+        )
+        spread = torch.special.entr(torch.stack(answers).mean(dim=0)).sum()
         used = assigned.mean(dim=0)
         logged = {
-            "masked": losses[0].item(), "local": losses[1].item(),
+            "masked": losses[0].item(), "local": losses[1].item(), "spread": spread.item(),
             # the number of prototypes in use, and how sure the teacher is
             "used_prototypes": math.exp(torch.special.entr(used).sum().item()),
             "teacher_entropy": torch.special.entr(assigned).sum(dim=1).mean().item(),
         }
-        return torch.stack(losses).mean(), logged
+        return torch.stack(losses).mean() - _SPREAD * spread, logged
 
-    def _loss_of(self, view: View, assigned: Tensor, generator: torch.Generator) -> Tensor:
+    def _loss_of(
+        self, view: View, assigned: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Cross entropy of a view, and how often the network answers each prototype (P,)."""
         asked = torch.nonzero(view.target).squeeze(1)
         order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
         asked = asked[order]
         cosines = self._pair.student(view, asked)
         likely = log_softmax(cosines / _STUDENT_TEMPERATURE, dim=1)
-        return -(assigned[view.rows[asked]] * likely).sum(dim=1).mean()
+        loss = -(assigned[view.rows[asked]] * likely).sum(dim=1).mean()
+        return loss, likely.exp().mean(dim=0)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
