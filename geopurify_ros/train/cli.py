@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = _command(
         what, "encoder", "the image tower of the built-in encoder, and its file", _encoder
     )
-    _add_training(one, steps=5000)
+    _add_training(one, steps=8000)
     one.add_argument("--text", type=Path, required=True, help="folder of `train text`")
     one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
     one.add_argument("--traced", type=Path, help="the same, path-traced")

@@ -57,7 +57,7 @@ class ImageSettings:
         seed: of all randomness.
     """
 
-    steps: int = 5000
+    steps: int = 8000
     batch: int = 12
     variants: int = 3
     learning_rate: float = 2e-3
