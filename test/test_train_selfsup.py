@@ -94,7 +94,7 @@ def test_the_average_follows_the_network_and_takes_no_gradient():
     net = SelfDistillation()
     task = SelfDistillationTask(net, [scene], schedule, 10_000)
     loss, logged = task.loss(0, generator())
-    assert set(logged) == {"masked", "local", "used_prototypes", "teacher_entropy"}
+    assert set(logged) == {"masked", "local", "spread", "used_prototypes", "teacher_entropy"}
     loss.backward()
     assert all(p.grad is None for p in net.teacher.parameters())
     with torch.no_grad():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -14,6 +12,7 @@ from std_msgs.msg import Header
 from geopurify_ros.ros import health
 from geopurify_ros.ros.health import Fault, Status
 from geopurify_ros.ros.inputs import FrameInputs
+from geopurify_ros.ros.memory import resident_bytes
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker import MappingWorker
 
@@ -210,12 +209,3 @@ class Watchdog:
 
 def _some(fault: Fault | None) -> list[Fault]:
     return [] if fault is None else [fault]
-
-
-def resident_bytes() -> int:
-    """Memory of this process that lies in RAM; 0 where Linux's /proc is missing."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

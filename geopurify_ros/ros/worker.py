@@ -15,6 +15,7 @@ from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Answer, Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32
@@ -244,6 +245,7 @@ class MappingWorker:
 
     def _purify(self, done: list[Callable[[Any], None]]) -> None:
         self.last_purify = self.pipeline.purify()
+        give_back()
         self._purify_is_due = False
         for tell in done:
             tell(self.last_purify)
