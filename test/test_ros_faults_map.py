@@ -211,8 +211,9 @@ def test_pause_drops_and_counts_and_goes_on(harness):
 
 
 def test_an_image_that_waits_for_the_worker_is_dropped_by_pause(harness):
-    go_on = threading.Event()
-    harness.node.worker.call("query", lambda: go_on.wait(20), lambda _: None)
+    begun, go_on = threading.Event(), threading.Event()
+    harness.node.worker.call("query", lambda: begun.set() or go_on.wait(20), lambda _: None)
+    assert begun.wait(20)
     before = harness.counts()
     harness.camera.send()
     harness.wait(lambda: harness.node.worker._frame is not None, "the frame")

@@ -117,8 +117,7 @@ def test_services_of_a_node_that_is_deactivated_answer_instead_of_hanging(tmp_pa
                  (Trigger, "purify", Trigger.Request()), (Trigger, "reset", Trigger.Request()),
                  (MapFile, "save_map", MapFile.Request(file_path=path)),
                  (MapFile, "load_map", MapFile.Request(file_path=path)))
-        go_on = threading.Event()
-        harness.node.worker.call("query", lambda: go_on.wait(20), lambda _: None)
+        go_on = held(harness)
         futures = [later(harness, *kind) for kind in kinds]
         harness.wait(lambda: len(harness.node.worker._jobs) >= 4, "the requests")
         deactivated = later(harness, ChangeState, "change_state", to(DEACTIVATE))
@@ -138,6 +137,14 @@ def test_services_of_a_node_that_is_deactivated_answer_instead_of_hanging(tmp_pa
         harness.close()
 
 
+def held(harness) -> threading.Event:
+    """The worker does nothing more until the event is set."""
+    begun, go_on = threading.Event(), threading.Event()
+    harness.node.worker.call("query", lambda: begun.set() or go_on.wait(60), lambda _: None)
+    assert begun.wait(20)
+    return go_on
+
+
 def later(harness, kind, service, request):
     """Call a service and do not wait."""
     client = harness.camera.create_client(kind, f"mapping/{service}")
@@ -150,8 +157,7 @@ def test_a_reset_between_a_question_and_its_answer():
     harness = Harness()
     try:
         harness.fuse(2)
-        go_on = threading.Event()
-        harness.node.worker.call("query", lambda: go_on.wait(20), lambda _: None)
+        go_on = held(harness)
         asked = later(harness, Query, "query", Query.Request(prompts=["red"]))
         harness.wait(lambda: len(harness.node.worker._jobs) == 1, "the question")
         reset = later(harness, Trigger, "reset", Trigger.Request())

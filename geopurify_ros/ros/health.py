@@ -173,8 +173,10 @@ def topic_values(view: TopicView, now_ns: int) -> dict[str, str]:
 
 def sync_fault(rgb: TopicView, depth: TopicView, unpaired: int, received: int) -> Fault | None:
     """Half of the images of late found no depth although both come."""
-    if received < _ENOUGH // 4 or unpaired < 0.5 * received or depth.silent_s > GRACE_S:
+    if received < _ENOUGH // 4 or unpaired < 0.5 * received:
         return None
+    if not depth.received or depth.silent_s > GRACE_S:
+        return None  # the fault of depth itself says more
     apart = ""
     if rgb.last_stamp_ns is not None and depth.last_stamp_ns is not None:
         apart_s = abs(rgb.last_stamp_ns - depth.last_stamp_ns) * 1e-9
