@@ -203,6 +203,20 @@ class Harness:
             SetParameters, "set_parameters", SetParameters.Request(parameters=[message])
         ).results[0]
 
+    def wait_for_silence(self) -> None:
+        """All that was sent has come in or is lost: nothing arrives for half a second."""
+        seen, since_s = -1, 0.0
+
+        def is_silent() -> bool:
+            nonlocal seen, since_s
+            received = self.counts()["received"]
+            if received != seen:
+                seen, since_s = received, time.monotonic()
+            return time.monotonic() - since_s > 0.5
+
+        self.wait(is_silent, "silence")
+        self.settle(seen)
+
     def fuse(self, frames: int = 1, **kwargs) -> None:
         """Good frames, one after the other; each is fused."""
         for _ in range(frames):
@@ -234,8 +248,7 @@ class Harness:
         before = self.counts()
         self.camera.send()
         counts = self.settle(before["received"] + 1)
-        # frames sent before may still come in
-        assert counts["fused"] > before["fused"], (counts, self.camera.said)
+        assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
         assert self.ask("red").results[0].num_voxels > 0
         voxels = self.node.worker.pipeline.map
         assert torch.isfinite(voxels.features()).all()

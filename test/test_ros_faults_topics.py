@@ -60,6 +60,7 @@ def test_images_lost_by_the_transport_are_told_with_the_remedy():
         message = harness.status("inputs").message
         assert "/geopurify/rgb/image: only" in message
         assert "fastdds_shm.xml" in message
+        harness.wait_for_silence()
         harness.assert_alive()
 
 
