@@ -220,7 +220,7 @@ class Harness:
     def fuse(self, frames: int = 1, **kwargs) -> None:
         """Good frames, one after the other; each is fused."""
         for _ in range(frames):
-            before = self.counts()
+            before = self.settle(0)
             self.camera.send(**kwargs)
             counts = self.settle(before["received"] + 1)
             assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
@@ -245,7 +245,7 @@ class Harness:
 
     def assert_alive(self) -> None:
         """A good frame is still fused, a query still answered, and the map is finite."""
-        before = self.counts()
+        before = self.settle(0)
         self.camera.send()
         counts = self.settle(before["received"] + 1)
         assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
