@@ -82,7 +82,7 @@ class PurifyConfig:
         5.0, "purify so often, seconds; 0: only when asked", low=0.0, high=86400.0, live=True
     )
     embedding: str = setting(
-        "geometric",
+        "student",
         "what neighbours are compared by: the trained student, normal and colour, or nothing "
         "(no purification)",
         choices=("student", "geometric", "none"),
@@ -90,7 +90,7 @@ class PurifyConfig:
     student: str = setting("", "checkpoint of the student; empty: the one that is shipped")
     neighbors: int = setting(32, "K, neighbours of a voxel", low=1, high=256)
     iterations: int = setting(40, "T, rounds of pooling", low=0, high=1000)
-    affinity_scale: float = setting(20.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)
+    affinity_scale: float = setting(40.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)
     max_entropy: float = setting(
         0.9999, "above this row entropy the result is a blur and not used", low=0.0, high=1.0
     )

@@ -52,7 +52,9 @@ def test_purification_is_declined_where_it_blurs_overturns_or_roughens(change, s
 
 
 def test_a_declined_purification_leaves_the_raw_labels():
-    config = with_values(Config(), {"depth.min_m": 0.05, "purify.affinity_scale": 0.0})
+    config = with_values(Config(), {
+        "depth.min_m": 0.05, "purify.embedding": "geometric", "purify.affinity_scale": 0.0,
+    })
     pipeline = Pipeline(Oracle(), config)
     for frame in FRAMES[:3]:
         pipeline.integrate(frame)

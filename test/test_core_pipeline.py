@@ -91,7 +91,8 @@ def moved(frame, T_new_old):
 
 
 def map_frames(frames, encoder=None, device="cpu", **values):
-    config = with_values(Config(), {"depth.min_m": 0.05, **values})
+    defaults = {"depth.min_m": 0.05, "purify.embedding": "geometric"}
+    config = with_values(Config(), {**defaults, **values})
     pipeline = Pipeline(encoder or Oracle(), config, device)
     for frame in frames:
         pipeline.integrate(frame)

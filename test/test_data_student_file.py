@@ -3,25 +3,31 @@
 import dataclasses
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 from test_core_pipeline import ASKED, FRAMES, Oracle
 from train_scenes import box_map
 
+import geopurify_ros
 from geopurify_ros.config import Config, PurifyConfig, with_values
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.student import StudentNet, StudentShape, scene_of_map
+from geopurify_ros.core.student import StudentNet, StudentShape, num_parameters, scene_of_map
 from geopurify_ros.data.student_file import (
     ANY_ENCODER,
     StudentHeader,
+    check_student,
     load_student,
     save_student,
     student_for,
 )
 from geopurify_ros.data.tensor_file import write_tensors
+from geopurify_ros.encoders import load_encoder
 from geopurify_ros.errors import CheckpointError, ConfigError
 
+ASSETS = Path(geopurify_ros.__file__).parent / "assets"
+CPU = torch.device("cpu")
 SHAPE = StudentShape(hidden=8, blocks=1, embedding_dim=8)
 UP = torch.tensor([0.0, 0, 1])
 
@@ -86,10 +92,23 @@ def test_the_shipped_student_of_the_encoder_is_preferred(tmp_path):
     assert torch.equal(net.embed(scene), own.embed(scene))
 
 
+def test_the_shipped_students_fit_what_they_are_shipped_for(caplog):
+    for name, fits in (("student_builtin", load_encoder("builtin", CPU)),
+                       ("student_geometry", Encoder())):
+        net, header = load_student(ASSETS / f"{name}.safetensors")
+        check_student(ASSETS / f"{name}.safetensors", header, fits)
+        assert num_parameters(net) < 5_000_000
+        assert len(header.data["scenes"]) == 20
+        embedding = student_for(PurifyConfig(), fits, 0.05)
+        assert embedding.shape.input == net.shape.input
+    assert "the student of geometry alone is used" in caplog.text
+
+
 def test_without_a_shipped_student_a_sentence_says_so(tmp_path):
     with pytest.raises(ConfigError, match="no student is shipped for this encoder"):
         student_for(asked_for(), Encoder(), 0.05, assets=tmp_path)
-    assert student_for(PurifyConfig(), Encoder(), 0.05, assets=tmp_path) is None
+    handmade = PurifyConfig(embedding="geometric")
+    assert student_for(handmade, Encoder(), 0.05, assets=tmp_path) is None
 
 
 def test_another_voxel_size_is_said_aloud(tmp_path, caplog):

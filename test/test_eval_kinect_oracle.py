@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from oracle import OracleNoise, oracle_for_sequence
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
@@ -57,7 +57,8 @@ def evaluate_folder(
 ) -> dict[str, Any]:
     sequence, every = Sequence(folder), EVERY[folder]
     oracle = oracle_for_sequence(sequence, noise, seed=seed, every=every)
-    mapped = map_sequence(sequence, Pipeline(oracle, Config()), every)
+    config = with_values(Config(), {"purify.embedding": "geometric"})
+    mapped = map_sequence(sequence, Pipeline(oracle, config), every)
     return evaluate(mapped, folder.name)
 
 

@@ -11,9 +11,9 @@ from geopurify_ros.errors import CheckpointError
 from geopurify_ros.train.selfsup import (
     SelfDistillation,
     SelfDistillationTask,
-    assignments,
     load_selfsup,
     random_teacher,
+    relation_loss,
     train_selfsup,
 )
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
@@ -63,15 +63,20 @@ def test_views_show_and_hide_what_they_should():
     assert not all(hidden)
 
 
-def test_assignments_are_sharp_and_nobodys_favourite_wins_everything():
-    cosines = torch.randn((400, 20), generator=generator()) * 0.1
-    cosines[:, 3] += 0.5  # everybody's favourite
-    before = assignments(cosines, torch.zeros(20))
-    after = assignments(cosines, cosines.mean(dim=0))
-    assert torch.allclose(after.sum(dim=1), torch.ones(400), atol=1e-5)
-    assert float(before.mean(dim=0).max()) > 0.9
-    assert float(after.mean(dim=0).max()) < 0.1
-    assert float(after.amax(dim=1).mean()) > 0.3
+def test_relations_are_a_cross_entropy_over_the_voxels_and_the_queue():
+    codes, taught, queue = (
+        torch.nn.functional.normalize(torch.randn((n, 8), generator=generator(n)), dim=1)
+        for n in (5, 5, 7)
+    )
+    others = torch.cat((taught, queue))
+    expected = 0.0
+    for k in range(5):
+        target = 0.5 * torch.softmax(others @ taught[k] / 0.05, dim=0)
+        target[k] += 0.5
+        expected -= float(target @ torch.log_softmax(others @ codes[k] / 0.1, dim=0)) / 5
+    assert float(relation_loss(codes, taught, queue)) == pytest.approx(expected, abs=1e-5)
+    same = queue[:1].expand(5, -1)
+    assert relation_loss(taught, taught, queue) < relation_loss(same, taught, queue)
 
 
 def test_it_trains_and_teaches_the_same_every_time(tmp_path):
@@ -94,16 +99,18 @@ def test_the_average_follows_the_network_and_takes_no_gradient():
     net = SelfDistillation()
     task = SelfDistillationTask(net, [scene], schedule, 10_000)
     loss, logged = task.loss(0, generator())
-    assert set(logged) == {"masked", "local", "spread", "used_prototypes", "teacher_entropy"}
+    assert set(logged) == {"masked", "local", "alike"}
     loss.backward()
     assert all(p.grad is None for p in net.teacher.parameters())
     with torch.no_grad():
         for p in net.student.parameters():
             p.add_(1.0)
-    before = net.teacher.prototypes.clone()
+    before, queue = net.teacher.out.bias.clone(), net.queue.clone()
     task.after_step(0)
-    moved = net.teacher.prototypes - before
-    assert torch.allclose(moved, torch.full_like(moved, 0.02), atol=1e-5)
+    moved = net.teacher.out.bias - before
+    assert torch.allclose(moved, torch.full_like(moved, 0.01), atol=1e-5)
+    assert torch.equal(net.queue[:-256], queue[256:])  # the oldest are gone
+    assert not torch.equal(net.queue[-256:], queue[-256:])
 
 
 def test_a_turned_scene_keeps_its_heights_and_uprightness():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from oracle import OracleEncoder, OracleNoise
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.pooling import pool
 from geopurify_ros.core.query import TextQuery
@@ -37,7 +37,9 @@ class Outcome:
 
 def map_room(seed: int, color_neutral: bool, noise: OracleNoise | None = None) -> Mapped:
     room = synthetic_room(seed, color_neutral=color_neutral)
-    config = Config()
+    # METHODS' alpha; ours was chosen for the features of the built-in encoder
+    values = {"purify.embedding": "geometric", "purify.affinity_scale": 20.0}
+    config = with_values(Config(), values)
     oracle = OracleEncoder(room.class_names, noise, seed=seed)
     pipeline = Pipeline(oracle, config)
     truth = VoxelTruth(list(range(1, len(room.class_names) + 1)))

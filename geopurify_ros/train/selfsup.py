@@ -1,11 +1,11 @@
 """Teacher `selfsup`: a 3D network that taught itself on unlabelled scenes, and its training.
 
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
-network looks at whole pieces of a scene and assigns each voxel to one of many prototypes; the
-network must find the same assignment from a masked piece or from a small part of it. That all
-voxels fall into a few prototypes is kept from them by centring with a running mean and sharpening
-(Caron et al., DINO) and by a reward for the spread of the network's own answers (Assran et al.,
-MSN); balancing within a step would cut the walls of one room into many prototypes.
+network looks at whole pieces of a scene, and the network must find the same from a masked piece
+or from a small part of it. "The same" is said by relations (Zheng et al., ReSSL, NeurIPS 2021):
+which other voxels, of this scene and of those before, the teacher finds similar. Half of the
+target is the voxel itself (He et al., MoCo): targets that are the teacher's opinion alone let all
+codes fall into one, or into three, however they are balanced.
 """
 
 from __future__ import annotations
@@ -38,53 +38,57 @@ from geopurify_ros.train.views import (
 )
 
 _KIND = "geopurify_teacher"
-_PROTOTYPES = 256
-_HEAD = 64
-_TARGETS = 2048  # voxels per step that are asked for
+_CODE_DIM = 64
+_QUEUE = 2048  # codes of earlier scenes
+_QUEUED_PER_STEP = 256
+_TARGETS = 1024  # voxels per view that are asked for
 _STUDENT_TEMPERATURE = 0.1
-_TEACHER_TEMPERATURE = 0.04  # sharper than the student's, or both agree on nothing
+_TEACHER_TEMPERATURE = 0.05
+_ITSELF = 0.5  # share of the target that is the voxel itself
 _LOCAL_VIEWS = 2
-_CENTER_RATE = 0.05
-_SPREAD = 1.0  # weight of the reward; without it four prototypes were left after 200 steps
 
 
 class Branch(nn.Module):
-    """Network and head: (V, CHANNELS) -> cosines with the prototypes (V, P)."""
+    """Network and head: a view -> codes."""
 
     def __init__(self) -> None:
         """Random weights."""
         super().__init__()
         self.net = SparseUNet(CHANNELS)
         self.hidden = nn.Linear(self.net.out_channels, 128)
-        self.out = nn.Linear(128, _HEAD)
-        # centred and scaled over the voxels of a view: without it all codes fall into one
-        self.spread = nn.BatchNorm1d(_HEAD, affine=False, track_running_stats=False)
-        self.prototypes = nn.Parameter(torch.randn(_PROTOTYPES, _HEAD))
+        self.out = nn.Linear(128, _CODE_DIM)
 
-    def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, P)
-        """Cosines of some voxels of a view."""
+    def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, _CODE_DIM)
+        """Unit codes of some voxels of a view."""
         levels = self.net(view.values, pyramid_of(view.coords))
         features = torch.cat(levels, dim=1)[rows]
-        code = normalize(self.spread(self.out(gelu(self.hidden(features)))), dim=1)
-        return code @ normalize(self.prototypes, dim=1).T
+        return normalize(self.out(gelu(self.hidden(features))), dim=1)
 
 
 class SelfDistillation(nn.Module):
-    """The network that learns, its moving average that teaches, and the mean of its answers."""
+    """The network that learns, its moving average that teaches, and codes of earlier scenes."""
 
-    center: Tensor
+    queue: Tensor
 
     def __init__(self) -> None:
-        """Both start equal."""
+        """Both networks start equal, the queue with random codes."""
         super().__init__()
-        self.register_buffer("center", torch.zeros(_PROTOTYPES))
+        self.register_buffer("queue", normalize(torch.randn(_QUEUE, _CODE_DIM), dim=1))
         self.student = Branch()
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
 
-def assignments(cosines: Tensor, center: Tensor) -> Tensor:  # (R, P), (P,) -> (R, P)
-    """The teacher's: centred, sharpened, rows sum to 1."""
-    return torch.softmax((cosines - center) / _TEACHER_TEMPERATURE, dim=1)
+def relation_loss(
+    codes: Tensor,  # (R, C) of the network, unit norm
+    taught: Tensor,  # (R, C) of the teacher, the same voxels
+    queue: Tensor,  # (Q, C) of other scenes
+) -> Tensor:
+    """Cross entropy between how both relate R voxels to one another and to the queue."""
+    others = torch.cat((taught, queue))
+    likely = log_softmax(codes @ others.T / _STUDENT_TEMPERATURE, dim=1)
+    target = (1.0 - _ITSELF) * torch.softmax(taught @ others.T / _TEACHER_TEMPERATURE, dim=1)
+    target.diagonal().add_(_ITSELF)
+    return -(target * likely).sum(dim=1).mean()
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class SelfDistillationTask:
         """Train `net` on pieces of `scenes`."""
         self.net: nn.Module = net
         self._pair, self._schedule = net, schedule
-        self._mean = torch.zeros(_PROTOTYPES)  # of the teacher's answers in the last step
+        self._fresh = torch.zeros((0, _CODE_DIM))  # for the queue, of the last step
         self._units = [
             _Unit(scene, crop, values[crop.rows])
             for scene in scenes
@@ -118,47 +122,36 @@ class SelfDistillationTask:
         return [(1.0, list(self._pair.student.parameters()))]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Cross entropy between the teacher's assignments and the network's, less the spread."""
+        """Mean `relation_loss` of a masked and some local views."""
         unit = self._unit(step)
         coords, values = unit.crop.coords, unit.values
         views = [masked_view(coords, values, generator)]
         views += [local_view(coords, values, generator) for _ in range(_LOCAL_VIEWS)]
         with torch.no_grad():
             whole = global_view(coords, values, generator)
-            cosines = self._pair.teacher(whole, whole.rows)
-            assigned = assignments(cosines, self._pair.center)
-            self._mean = cosines.mean(dim=0)
-        losses, answers = zip(
-            *(self._loss_of(view, assigned, generator) for view in views), strict=True
-        )
-        spread = torch.special.entr(torch.stack(answers).mean(dim=0)).sum()
-        used = assigned.mean(dim=0)
-        logged = {
-            "masked": losses[0].item(), "local": losses[1].item(), "spread": spread.item(),
-            # the number of prototypes in use, and how sure the teacher is
-            "used_prototypes": math.exp(torch.special.entr(used).sum().item()),
-            "teacher_entropy": torch.special.entr(assigned).sum(dim=1).mean().item(),
-        }
-        return torch.stack(losses).mean() - _SPREAD * spread, logged
+            taught = self._pair.teacher(whole, whole.rows)
+        picks = torch.randperm(len(taught), generator=generator)[:_QUEUED_PER_STEP]
+        self._fresh = taught[picks.to(taught.device)]
+        losses = [self._loss_of(view, taught, generator) for view in views]
+        # of random pairs of codes: 1 where all are one
+        alike = (self._fresh[1:] * self._fresh[:-1]).sum(dim=1).mean().item()
+        logged = {"masked": losses[0].item(), "local": losses[1].item(), "alike": alike}
+        return torch.stack(losses).mean(), logged
 
-    def _loss_of(
-        self, view: View, assigned: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Cross entropy of a view, and how often the network answers each prototype (P,)."""
+    def _loss_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:
         asked = torch.nonzero(view.target).squeeze(1)
         order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
         asked = asked[order]
-        cosines = self._pair.student(view, asked)
-        likely = log_softmax(cosines / _STUDENT_TEMPERATURE, dim=1)
-        loss = -(assigned[view.rows[asked]] * likely).sum(dim=1).mean()
-        return loss, likely.exp().mean(dim=0)
+        codes = self._pair.student(view, asked)
+        return relation_loss(codes, taught[view.rows[asked]], self._pair.queue)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """The teacher follows, ever more slowly (0.98 to 0.999), and so does the centre."""
-        self._pair.center.lerp_(self._mean, _CENTER_RATE)
+        """The teacher follows, ever more slowly (0.99 to 0.9995); the queue takes new codes."""
+        queue = self._pair.queue
+        queue.copy_(torch.cat((queue[len(self._fresh) :], self._fresh)))
         progress = step / self._schedule.steps
-        keep = 0.999 - 0.019 * 0.5 * (1 + math.cos(math.pi * progress))
+        keep = 0.9995 - 0.0095 * 0.5 * (1 + math.cos(math.pi * progress))
         pairs = zip(self._pair.teacher.parameters(), self._pair.student.parameters(), strict=True)
         for slow, fast in pairs:
             slow.lerp_(fast, 1.0 - keep)
@@ -184,13 +177,21 @@ class SelfSupTeacher:
             content.update(tensor.cpu().numpy().tobytes())
         self.id = f"selfsup-{content.hexdigest()}"
 
-    @torch.inference_mode()
     def features(self, scene: VoxelScene) -> Tensor:  # (V, 240) unit norm
         """All levels side by side, each centred over the scene and of equal length."""
-        net = self._net.to(scene.coords.device)
-        levels = net(inputs_of(scene), pyramid_of(scene.coords))
-        centered = [normalize(level - level.mean(dim=0), dim=1) for level in levels]
+        centered = [
+            normalize(level - level.mean(dim=0), dim=1) for level in self._levels(scene)
+        ]
         return normalize(torch.cat(centered, dim=1), dim=1)
+
+    def uncentered(self, scene: VoxelScene) -> Tensor:  # (V, 240)
+        """All levels side by side as the network gives them: for a probe across scenes."""
+        return torch.cat(self._levels(scene), dim=1)
+
+    @torch.inference_mode()
+    def _levels(self, scene: VoxelScene) -> list[Tensor]:
+        net = self._net.to(scene.coords.device)
+        return net(inputs_of(scene), pyramid_of(scene.coords))  # type: ignore[no-any-return]
 
 
 def random_teacher(seed: int = 0) -> SelfSupTeacher:

@@ -136,10 +136,10 @@ def _probe(args: argparse.Namespace) -> dict[str, Any]:
     rows = {
         "colour + normal + height": raw_features,
         "geometric": GeometricTeacher().features,
-        "selfsup, random weights": random_teacher().features,
+        "selfsup, random weights": random_teacher().uncentered,
     }
     if args.selfsup:
-        rows["selfsup"] = load_selfsup(args.selfsup).features
+        rows["selfsup"] = load_selfsup(args.selfsup).uncentered
     result = {}
     for name, features in rows.items():
         found = probe(train, test, features)
