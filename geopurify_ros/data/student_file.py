@@ -129,7 +129,8 @@ def student_for(
         except CheckpointError as error:
             if not fallback.is_file():
                 raise
-            _log.warning("%s: the student of geometry alone is used", error)
+            # as text: a log record that keeps the error keeps the frames of its traceback
+            _log.warning("%s: the student of geometry alone is used", str(error))
     if not fallback.is_file():
         raise ConfigError(
             "purify.embedding is student, but no student is shipped for this encoder: "
