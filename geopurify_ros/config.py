@@ -89,7 +89,7 @@ class PurifyConfig:
     )
     student: str = setting("", "checkpoint of the student; empty: the one that is shipped")
     neighbors: int = setting(32, "K, neighbours of a voxel", low=1, high=256)
-    iterations: int = setting(40, "T, rounds of pooling", low=0, high=1000)
+    iterations: int = setting(100, "T, rounds of pooling", low=0, high=1000)
     affinity_scale: float = setting(40.0, "alpha, 0 is a plain blur", low=0.0, high=1000.0)
     max_entropy: float = setting(
         0.9999, "above this row entropy the result is a blur and not used", low=0.0, high=1.0
