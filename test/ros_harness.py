@@ -148,6 +148,18 @@ class Harness:
     def counts(self) -> dict[str, int]:
         return self.node.counts.snapshot()
 
+    def at_rest(self) -> dict[str, int]:
+        """Counts once nothing is on its way: all is accounted for, or waits for a partner."""
+        seen, since_s = self.counts(), time.monotonic()
+        while seen["received"] != sum(n for name, n in seen.items() if name != "received"):
+            time.sleep(0.01)
+            counts = self.counts()
+            if counts != seen:
+                seen, since_s = counts, time.monotonic()
+            elif time.monotonic() - since_s > 0.5:
+                break
+        return seen
+
     def settle(self, received: int) -> dict[str, int]:
         """Counts once `received` images are in and each is fused or dropped."""
         def is_settled() -> bool:
@@ -220,7 +232,7 @@ class Harness:
     def fuse(self, frames: int = 1, **kwargs) -> None:
         """Good frames, one after the other; each is fused."""
         for _ in range(frames):
-            before = self.settle(0)
+            before = self.at_rest()
             self.camera.send(**kwargs)
             counts = self.settle(before["received"] + 1)
             assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
@@ -245,7 +257,7 @@ class Harness:
 
     def assert_alive(self) -> None:
         """A good frame is still fused, a query still answered, and the map is finite."""
-        before = self.settle(0)
+        before = self.at_rest()
         self.camera.send()
         counts = self.settle(before["received"] + 1)
         assert counts["fused"] == before["fused"] + 1, (counts, self.camera.said)
