@@ -57,9 +57,7 @@ def evaluate_folder(
 ) -> dict[str, Any]:
     sequence, every = Sequence(folder), EVERY[folder]
     oracle = oracle_for_sequence(sequence, noise, seed=seed, every=every)
-    # METHODS' alpha and our T for it; the defaults were chosen for the shipped students
-    config = with_values(Config(), {"purify.embedding": "geometric",
-                                    "purify.affinity_scale": 20.0, "purify.iterations": 40})
+    config = with_values(Config(), {"purify.embedding": "geometric"})
     mapped = map_sequence(sequence, Pipeline(oracle, config), every)
     return evaluate(mapped, folder.name)
 

@@ -4,8 +4,7 @@ Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a movin
 network looks at whole pieces of a scene, and the network must find the same from a masked piece
 or from a small part of it. "The same" is said by relations (Zheng et al., ReSSL, NeurIPS 2021):
 which other voxels, of this scene and of those before, the teacher finds similar. Half of the
-target is the voxel itself (He et al., MoCo): targets that are the teacher's opinion alone let all
-codes fall into one, or into three, however they are balanced.
+target is the voxel itself (He et al., MoCo): it keeps the codes of different voxels apart.
 """
 
 from __future__ import annotations
