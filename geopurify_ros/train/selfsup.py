@@ -3,7 +3,7 @@
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
 network looks at whole pieces of a scene, and the network must find the same from a masked piece
 or from a small part of it. "The same" is said by relations (Zheng et al., ReSSL, NeurIPS 2021):
-which other voxels, of this scene and of those before, the teacher finds similar. Half of the
+which voxels, of this scene and of those before, the teacher finds similar. At least half of the
 target is the voxel itself (He et al., MoCo): it keeps the codes of different voxels apart.
 """
 
@@ -43,7 +43,7 @@ _QUEUED_PER_STEP = 256
 _TARGETS = 1024  # voxels per view that are asked for
 _STUDENT_TEMPERATURE = 0.1
 _TEACHER_TEMPERATURE = 0.05
-_ITSELF = 0.5  # share of the target that is the voxel itself
+_ITSELF = 0.5  # share of the target that is the voxel itself, beside its likeness to itself
 _LOCAL_VIEWS = 2
 
 
