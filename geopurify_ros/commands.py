@@ -203,7 +203,8 @@ def format_scores(result: dict[str, Any]) -> str:
     """The scores as a table."""
     columns = ("miou", "macc", "f_miou", "boundary_miou")
     lines = [
-        "{sequence}: {num_voxels} voxels of {voxel_size_m} m, encoder {encoder}".format(**result),
+        "{sequence}: {num_voxels} voxels of {voxel_size_m} m, encoder {encoder} in "
+        "{encoder_dtype}".format(**result),
         f"{'':10}" + "".join(f"{c:>15}" for c in columns),
     ]
     for name in ("raw", "blur", "purified"):

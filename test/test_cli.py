@@ -107,6 +107,7 @@ def test_eval_scores_raw_blur_and_purified(mapped):
     assert {"sequence", "encoder", "voxel_size_m", "num_voxels", "classes", "raw", "blur",
             "purified", "seconds"} <= result.keys()
     assert result["sequence"] == "sample_room"
+    assert result["encoder_dtype"] in ("float32", "bfloat16", "float16")
     assert result["voxel_size_m"] == 0.05
     assert result["num_voxels"] == mapped[1]["num_voxels"]
     assert "sofa" in result["classes"]

@@ -118,6 +118,8 @@ def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "sequence": sequence_name,
         "encoder": pipeline.encoder.id,
+        # measured at start, see encoders.precision: another type moves single figures by a point
+        "encoder_dtype": str(getattr(pipeline.encoder, "dtype", "unknown")).removeprefix("torch."),
         "voxel_size_m": pipeline.map.voxel_size_m,
         "num_voxels": len(pipeline.map),
         "num_labeled_voxels": int((mapped.truth > 0).sum()),
