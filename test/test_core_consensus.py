@@ -154,6 +154,19 @@ def test_the_pipeline_answers_from_the_views_and_saves_what_it_answers(names):
     np.testing.assert_allclose(before.score, after.score, atol=2e-3)
 
 
+def test_a_loaded_map_is_not_outvoted_by_one_frame():
+    """Its views are gone, its means stand for them."""
+    options = {"fusion.mode": "consensus", "fusion.views": 4}
+    known = map_frames(FRAMES[:6], Oracle(wrong_share=0.0), **options)
+    known.settle()
+    before = known.query(ASKED).raw.label
+    known.replace_map(known.map, known.up_sum)  # as ~/load_map does
+    known.encoder = Oracle(wrong_share=1.0)
+    known.integrate(FRAMES[0])
+    after = known.query(ASKED).raw.label[: len(before)]
+    assert float((before == after).float().mean()) > 0.9
+
+
 def test_a_reset_forgets_the_views():
     pipeline = map_frames(FRAMES[:2], **{"fusion.mode": "consensus"})
     pipeline.reset()

@@ -130,6 +130,14 @@ class ViewBuffer:
         self._stamp[rows, place] = self._num_inserted
         self._held[rows, place] = True
 
+    def seed(self, chunks: Iterator[tuple[slice, Tensor]]) -> None:
+        """Take a map's means (R, D) as one view each, for voxels whose own views are not known."""
+        for rows, mean in chunks:
+            self._reserve(rows.stop)
+            self._views[rows, 0] = mean.to(torch.float16)
+            self._held[rows, 0] = True
+            self._forgot[rows] = True  # the map's mean stays what views must agree with
+
     def fused(self, start: int, mean: Tensor, rule: ConsensusRule) -> Tensor:  # (R, D)
         """Consensus of rows start .. start + R - 1, whose means in the map are given."""
         out = mean.clone()

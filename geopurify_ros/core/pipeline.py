@@ -128,10 +128,11 @@ class Pipeline:
             grid = self.encoder.encode_image(rgb)
             expect_shape(grid, (1, self.encoder.feature_dim, None, None), "feature grid")
         with self.stopwatch.measure("fuse"):
+            views = self._views() if self.config.fusion.mode == "consensus" else None
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
             num_new = self.map.integrate(voxels, frame.stamp_ns)
-            if self.config.fusion.mode == "consensus":
-                self._views().add(self.map, voxels)
+            if views is not None:
+                views.add(self.map, voxels)
         self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
@@ -175,6 +176,7 @@ class Pipeline:
             scale = settings.sharpness * self.encoder.logit_scale
             rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
             buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
+            buffer.seed(self.map.feature_chunks())  # of a map that was loaded
             self._consensus = Consensus(buffer, rule)
         return self._consensus
 
