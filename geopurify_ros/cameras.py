@@ -87,13 +87,22 @@ CAMERAS: dict[str, Camera] = {
         ),
     ),
     "zed": Camera(
-        "ZED, zed_wrapper: rectified left image, registered depth",
+        "ZED, zed_wrapper 5.1 or newer: rectified left image, registered depth",
+        Topics(  # its pose is not that of the camera's optical frame: take odom or TF
+            rgb="/zed/zed_node/rgb/color/rect/image",
+            depth="/zed/zed_node/depth/depth_registered",
+            camera_info="/zed/zed_node/rgb/color/rect/camera_info",
+            depth_camera_info="/zed/zed_node/depth/camera_info",
+            odom="/zed/zed_node/odom",
+        ),
+    ),
+    "zed_old": Camera(
+        "ZED, zed_wrapper before 5.1, which named its topics otherwise",
         Topics(
             rgb="/zed/zed_node/rgb/image_rect_color",
             depth="/zed/zed_node/depth/depth_registered",
             camera_info="/zed/zed_node/rgb/camera_info",
             depth_camera_info="/zed/zed_node/depth/camera_info",
-            pose="/zed/zed_node/pose",
             odom="/zed/zed_node/odom",
         ),
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from bag_writer import PREFIX, BagWriter, write_bag
 from ros_harness import ColorEncoder
 
-from geopurify_ros.cameras import Topics, with_topics
+from geopurify_ros.cameras import Topics, camera, with_topics
 from geopurify_ros.cli import main, sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.data.bag import Bag, is_bag
@@ -67,6 +69,17 @@ def test_the_only_camera_info_is_that_of_colour_whatever_its_name(tmp_path):
         assert opened.topics.camera_info == only
         assert opened.topics.depth_camera_info == Topics().depth_camera_info
     assert_like_the_sequence(read(path)[0])
+
+
+@pytest.mark.parametrize("preset", ["realsense", "zed"])
+def test_a_preset_may_name_topics_that_nobody_needs(bag, preset):
+    """As `--camera realsense` without the camera info of registered depth."""
+    known = camera(preset).topics
+    topics = dataclasses.replace(known, **{
+        "rgb": f"{PREFIX[0]}/image_raw", "depth": f"{PREFIX[1]}/image_raw",
+        "camera_info": f"{PREFIX[0]}/camera_info"})
+    assert topics.depth_camera_info == known.depth_camera_info != Topics().depth_camera_info
+    assert_like_the_sequence(read(bag, topics)[0])
 
 
 def test_poses_from_odometry(tmp_path):

@@ -204,7 +204,9 @@ class Bag:
         found = {}
         for name, topic in dataclasses.asdict(given).items():
             if topic != own[name]:
-                found[name] = self._given(name, topic)
+                # a camera preset names topics that are not needed, too
+                if name in needed or topic in self._types:
+                    found[name] = self._given(name, topic)
             elif name in needed:
                 found[name] = self._guessed(name)
             else:  # nobody asked: play it if it is plain which one is meant
