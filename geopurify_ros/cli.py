@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from geopurify_ros import __version__
 from geopurify_ros.cameras import CAMERAS, Topics, camera, remappings, with_topics
 from geopurify_ros.config import Config, with_values
-from geopurify_ros.config_file import load_yaml, with_assignments
+from geopurify_ros.config_file import load_yaml, uses_sim_time, with_assignments
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.threads import wait_briefly
 
@@ -32,6 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
         result = args.command(args)
     except GeoPurifyError as error:
         print(f"geopurify {args.name}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if args.name not in ("run", "play", "doctor", "demo"):
+            raise
+        print(f"geopurify {args.name}: {error.name} is missing: source your ROS 2 installation, "
+              "or run `make setup` in the repository", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -65,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_topics(one)
     one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
     _add_config(one)
+    _add_every(one)
 
     one = _command(commands, "query", _query, "ask a map file")
     one.add_argument("map", type=Path, help="a file that `geopurify map` wrote")
@@ -77,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "eval", _eval, "score raw, blurred and purified labels")
     one.add_argument("sequence", type=Path, help="sequence folder with label/ and classes.json")
     _add_config(one)
+    _add_every(one)
 
     one = _command(commands, "run", _run, "start the node, without ros2 launch")
     one.add_argument("--namespace", default="geopurify", help="namespace of the node's topics")
@@ -129,6 +137,9 @@ def _add_config(one: argparse.ArgumentParser) -> None:
     one.add_argument("--encoder", help="short for --set encoder.name=...")
     one.add_argument("--voxel-size", type=float, help="short for --set map.voxel_size_m=...")
     one.add_argument("--embedding", help="short for --set purify.embedding=...")
+
+
+def _add_every(one: argparse.ArgumentParser) -> None:
     one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
 
 
@@ -154,7 +165,7 @@ def _config(args: argparse.Namespace) -> Config:
         "map.voxel_size_m": args.voxel_size,
         "purify.embedding": args.embedding,
     }
-    if args.every < 1:
+    if getattr(args, "every", 1) < 1:
         raise InputError(f"--every is {args.every}, expected 1 or more")
     return with_values(config, {name: v for name, v in short.items() if v is not None})
 
@@ -185,8 +196,10 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
     if png == Path(""):
         if args.out is None:
             raise InputError("--png without a name needs --out to stand beside")
-        png = args.out.with_suffix(".png")
-    result = query_file(args.map, args.prompts, _config(args), args.out, png)
+        png = args.out.parent / f"{args.out.stem}.png"
+    config, size = _config(args), "map.voxel_size_m"
+    asked = args.voxel_size is not None or any(a.split("=")[0].strip() == size for a in args.set)
+    result = query_file(args.map, args.prompts, config, args.out, png, asked)
     for one in result["prompts"]:
         text = "{prompt}: not there"
         if one["found"]:
@@ -211,6 +224,8 @@ def _run(args: argparse.Namespace) -> int:
     remap = ["-r", f"__ns:=/{args.namespace.strip('/')}", "-r", "__node:=mapping"]
     for own, topic in remappings(_topics(args)):
         remap += ["-r", f"{own}:={topic}"]
+    if args.config and uses_sim_time(args.config):
+        remap += ["-p", "use_sim_time:=true"]
     return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], _config(args))
 
 

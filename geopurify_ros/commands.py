@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,11 +17,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from geopurify_ros.cameras import Topics
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.palette import label_colors
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.query import VoxelLabels, make_query, parse_prompts, summarize
+from geopurify_ros.core.query import (
+    VoxelLabels,
+    make_query,
+    parse_negatives,
+    parse_prompts,
+    summarize,
+)
 from geopurify_ros.data import render
 from geopurify_ros.data.bag import Bag, is_bag
 from geopurify_ros.data.export import write_labeled_ply
@@ -49,7 +56,7 @@ def map_to_file(
 
     Unusable frames are counted; `topics` says which ones of a bag are meant.
     """
-    _check_folder(out)
+    _check_target(out)
     if is_bag(source):
         with Bag(source, topics, config) as bag:
             frames: Iterator[RgbdFrame] = itertools.islice(bag.frames(), 0, None, every)
@@ -105,26 +112,37 @@ def _map_frames(
     }
 
 
-def _check_folder(target: Path | None) -> None:
-    if target is not None and not target.parent.is_dir():
+def _check_target(target: Path | None) -> None:
+    """Tell before the work what would fail after it."""
+    if target is None:
+        return
+    if not target.parent.is_dir():
         raise InputError(f"the folder {target.parent} does not exist")
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: name a file to write")
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"the folder {target.parent} may not be written to")
 
 
 def query_file(
-    path: Path, text: str, config: Config, out: Path | None, png: Path | None
-) -> dict[str, Any]:
-    """Purify a saved map and answer one query; writes a cloud and a picture where asked."""
+    path: Path, text: str, config: Config, out: Path | None, png: Path | None,
+    size_is_asked: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Purify a saved map and answer one query; writes a cloud and a picture where asked.
+
+    A map keeps its own voxel size; another one is refused if somebody asked for it, which the
+    default does not.
+    """
     prompts = parse_prompts(text, config.query.max_prompts)
-    negatives = tuple(n.strip() for n in config.query.negatives.split(",") if n.strip())
-    # A map keeps its own voxel size; another one is refused if somebody asked for it.
+    negatives = parse_negatives(config.query.negatives)
     size_m = config.map.voxel_size_m
-    wanted_m = None if size_m == Config().map.voxel_size_m else size_m
+    wanted_m = size_m if size_is_asked or size_m != Config().map.voxel_size_m else None
     known, _ = load_map(path, voxel_size_m=wanted_m)  # told before the encoder is loaded
     if len(known) == 0:
         raise InputError(f"the map {path} is empty: there is nothing to ask")
     for target in (out, png):
-        _check_folder(target)
-    pipeline = new_pipeline(config)
+        _check_target(target)
+    pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
     pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
     pipeline.up_sum = torch.tensor(header.up, dtype=torch.float64)
     pipeline.purify()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import yaml
 
 from geopurify_ros.config import Config, Setting, settings, with_values
 from geopurify_ros.errors import ConfigError
+
+_PARAMETERS, _SIM_TIME = "ros__parameters", "use_sim_time"
+_OUR_NAMES = ("**", "*", "mapping")  # last part of a section's name
 
 
 def as_yaml(config: Config) -> str:
@@ -60,16 +63,57 @@ def with_assignments(config: Config, assignments: list[str]) -> Config:
 
 
 def load_yaml(path: Path) -> Config:
-    """The configuration in a ROS parameter file (`/**: ros__parameters:`)."""
+    """The configuration in a ROS parameter file (`/**: ros__parameters:`).
+
+    Sections of other nodes are left alone; those of `/**` and of any `mapping` count.
+
+    Raises:
+        ConfigError: no such file, no parameter file, or no section for this node.
+    """
+    values = _values_in(path)
+    values.pop(_SIM_TIME, None)
+    return with_values(Config(), values)
+
+
+def uses_sim_time(path: Path) -> bool:
+    """Whether a parameter file says use_sim_time, which every ROS node has of its own."""
+    return bool(_values_in(path).get(_SIM_TIME, False))
+
+
+def _values_in(path: Path) -> dict[str, Any]:
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())  # YAML errors come with a drawing
         raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
+    sections = dict(_sections(_mapping(document, path), "", path))
+    ours = [name for name in sections if name.rpartition("/")[2] in _OUR_NAMES]
+    if sections and not ours:
+        raise ConfigError(
+            f"{path} has nothing for this node: it names {', '.join(sections)}, expected /** or "
+            "mapping"
+        )
     values: dict[str, Any] = {}
-    for node in _mapping(document, path).values():
-        _flatten(_mapping(_mapping(node, path).get("ros__parameters"), path), "", values)
-    return with_values(Config(), values)
+    for name in ours:
+        _flatten(sections[name], "", values)
+    return values
+
+
+def _sections(
+    tree: Mapping[str, Any], prefix: str, path: Path
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names of nodes, with their namespaces, and what stands under their ros__parameters."""
+    for key, value in tree.items():
+        name, below = f"{prefix}/{key}".replace("//", "/"), _mapping(value, path)
+        if _PARAMETERS in below:
+            yield name, _mapping(below[_PARAMETERS], path)
+        elif all(isinstance(one, Mapping) for one in below.values()):  # a namespace, or nothing
+            yield from _sections(below, name, path)
+        else:
+            raise ConfigError(
+                f"{path} is no ROS parameter file: expected /**: {_PARAMETERS}: ..., and there is "
+                f"no {_PARAMETERS} under {key}"
+            )
 
 
 def _mapping(tree: Any, path: Path) -> Mapping[str, Any]:
@@ -84,5 +128,5 @@ def _flatten(tree: Mapping[str, Any], prefix: str, into: dict[str, Any]) -> None
     for key, value in tree.items():
         if isinstance(value, Mapping):
             _flatten(value, f"{prefix}{key}.", into)
-        elif f"{prefix}{key}" != "use_sim_time":  # every ROS node has this one of its own
+        else:
             into[f"{prefix}{key}"] = value

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from geopurify_ros import commands
 from geopurify_ros.cli import main, sample_room
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.voxel_map import VoxelMap
@@ -159,6 +160,34 @@ def test_a_map_of_another_encoder_or_voxel_size_is_refused(mapped, tmp_path):
         "query", other, "chair")
     assert "was made with voxels of 0.05 m, not 0.1 m" in refusal(
         "query", mapped[0], "chair", "--voxel-size", 0.1)
+
+
+def test_the_default_voxel_size_counts_where_somebody_asked_for_it(tmp_path, monkeypatch):
+    path = tmp_path / "coarse.safetensors"
+    code, _, err = run("map", sample_room(), "--out", path, "--every", 20, "--voxel-size", 0.1)
+    assert code == 0, err
+    for asked in (("--voxel-size", 0.05), ("--set", "map.voxel_size_m=0.05")):
+        said = refusal("query", path, "chair", *asked)
+        assert "was made with voxels of 0.1 m, not 0.05 m" in said
+    sizes = []
+    monkeypatch.setattr(commands, "student_for", lambda _, __, size_m, ___: sizes.append(size_m))
+    assert run("query", path, "chair", "--embedding", "geometric")[0] == 0
+    assert sizes == [0.1]  # the student is told the map's size
+
+
+def test_targets_that_cannot_be_written_are_told_before_the_work(mapped, tmp_path):
+    for command in (("map", sample_room()), ("query", mapped[0], "chair")):
+        assert "is a folder: name a file to write" in refusal(*command, "--out", tmp_path)
+        assert "is a folder: name a file to write" in refusal(*command, "--out", ".")
+    assert "is a folder" in refusal("query", mapped[0], "chair", "--out", ".", "--png")
+
+
+@pytest.mark.parametrize("command", ["run", "play", "doctor", "demo"])
+def test_without_ros_the_ros_commands_say_what_to_do(command, monkeypatch):
+    for module in [m for m in sys.modules if m.startswith(("geopurify_ros.ros", "rclpy"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "rclpy", None)
+    assert "is missing: source your ROS 2 installation" in refusal(command)
 
 
 def test_an_empty_map_is_refused(tmp_path):

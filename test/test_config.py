@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from geopurify_ros.config import Config, settings, with_values
-from geopurify_ros.config_file import as_yaml, load_yaml, with_assignments
+from geopurify_ros.config_file import as_yaml, load_yaml, uses_sim_time, with_assignments
 from geopurify_ros.errors import ConfigError
 
 MAPPING_YAML = Path(__file__).parents[1] / "config" / "mapping.yaml"
@@ -85,6 +85,26 @@ def test_a_file_without_parameters_is_the_default(tmp_path, text):
 def test_a_file_of_another_form_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match="is no ROS parameter file"):
         load_yaml(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("depth: {max_m: 3.0}", "no ros__parameters under depth"),
+    ("/**: {ros__parameter: {depth: {max_m: 3.0}}}", "no ros__parameters under depth"),
+    ("/planner: {ros__parameters: {speed: 3.0}}", "nothing for this node: it names /planner"),
+])
+def test_a_file_that_would_change_nothing_is_refused(tmp_path, text, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_yaml(written(tmp_path, text))
+
+
+def test_namespaces_may_be_nested_and_other_nodes_are_left_alone(tmp_path):
+    path = written(tmp_path, """
+geopurify: {mapping: {ros__parameters: {use_sim_time: true, depth: {max_m: 3.0}}}}
+planner: {ros__parameters: {speed: 3.0}}
+""")
+    assert load_yaml(path).depth.max_m == 3.0
+    assert uses_sim_time(path)
+    assert not uses_sim_time(MAPPING_YAML)
 
 
 @pytest.mark.parametrize("content", [b"a: [1\nb: 2", b"\xff\xfe\x00", b"a: 2026-13-45"])
