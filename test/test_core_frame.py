@@ -45,7 +45,8 @@ INTRINSICS = make_frame().intrinsics
     ({"T_world_camera": np.full((4, 4), -np.inf)}, "the pose is not finite"),
     ({"T_world_camera": np.diag([2.0, 2, 2, 1])}, "not a rotation matrix"),
     ({"T_world_camera": np.diag([1.0, 1, -1, 1])}, "not a rotation matrix"),  # a mirror
-    ({"T_world_camera": np.zeros((4, 4))}, "not a rotation matrix"),
+    ({"T_world_camera": np.diag([0.0, 0, 0, 1])}, "not a rotation matrix"),
+    ({"T_world_camera": np.eye(4) + np.diag([2.0], -3)}, "last row of the pose is not 0 0 0 1"),
 ])
 def test_what_must_not_enter_a_map_is_refused(changed, sentence):
     with pytest.raises(InputError, match=sentence):

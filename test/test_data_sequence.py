@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geopurify_ros.data.messages import matrix_from_pose
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
 
@@ -88,8 +89,28 @@ def test_a_folder_that_lacks_a_part_is_refused(tmp_path, part):
 def test_a_sequence_without_one_usable_frame_is_refused(tmp_path):
     folder = write_sequence(tmp_path / "room", names=("0",))
     np.savetxt(folder / "pose" / "0.txt", np.full((4, 4), np.nan))
-    with pytest.raises(InputError, match="no frame with colour, depth and a finite pose"):
+    with pytest.raises(InputError, match="depth and a usable pose: the pose is not finite"):
         Sequence(folder)
+
+
+def test_transposed_poses_are_refused_with_the_reason(tmp_path):
+    folder = write_sequence(tmp_path / "room", names=("1",))
+    transposed = matrix_from_pose((1.0, 2.0, 3.0), (0.0, 0.0, 0.6, 0.8)).T
+    np.savetxt(folder / "pose" / "1.txt", transposed)
+    with pytest.raises(InputError, match=r"last row of the pose is not 0 0 0 1.*transposed"):
+        Sequence(folder)
+
+
+def test_poses_with_few_digits_are_rotations_again(tmp_path):
+    folder = write_sequence(tmp_path / "room", names=("0", "1", "2"))
+    exact = matrix_from_pose((1.0, 2.0, 3.0), (0.5, -0.1, 0.7, 0.5))
+    for number, digits in enumerate((2, 3, 6)):
+        np.savetxt(folder / "pose" / f"{number}.txt", exact.round(digits))
+    sequence = Sequence(folder)
+    for number in range(3):
+        pose = sequence.frame(number).T_world_camera
+        np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-3)
+        np.testing.assert_allclose(pose, exact, atol=0.01)
 
 
 @pytest.mark.parametrize("part", ["color", "depth"])

@@ -57,6 +57,8 @@ def check_pose(T_world_camera: NDArray[np.float64]) -> None:
     expect_shape(T_world_camera, (4, 4), "pose")
     if not np.isfinite(T_world_camera).all():
         raise InputError("the pose is not finite")
+    if np.abs(T_world_camera[3] - (0, 0, 0, 1)).max() > _ROTATION_TOLERANCE:
+        raise InputError("the last row of the pose is not 0 0 0 1: is the matrix transposed?")
     rotation = T_world_camera[:3, :3]
     skew = np.abs(rotation @ rotation.T - np.eye(3)).max()
     if skew > _ROTATION_TOLERANCE or np.linalg.det(rotation) < 0:

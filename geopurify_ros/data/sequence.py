@@ -23,6 +23,7 @@ from geopurify_ros.errors import InputError
 
 _FRAME_INTERVAL_NS = 33_333_333  # the layout has no stamps; 30 Hz, the rate of the cameras
 _MAX_VALID_MM = 65_000  # Kinect exports mark missing depth with 65535
+_ROUNDING = 0.02  # of a rotation's products: three digits leave a tenth of it
 _log = logging.getLogger(__name__)
 
 
@@ -46,12 +47,13 @@ class Sequence:
         depths = {p.stem: p for p in (folder / "depth").glob("*.png")}
         poses = {p.stem: p for p in (folder / "pose").glob("*.txt")}
         names = sorted(colors.keys() & depths.keys() & poses.keys(), key=_frame_order)
-        self._poses = {n: pose for n in names if (pose := _read_pose(poses[n])) is not None}
-        if len(self._poses) < len(names):
-            _log.warning("%s: %d frames have no usable pose and are left out", folder,
-                         len(names) - len(self._poses))
+        self._poses, refused = _read_poses({n: poses[n] for n in names})
+        if refused:
+            _log.warning("%s: %d frames have no usable pose and are left out (%s)", folder,
+                         len(refused), refused[0])
         if not self._poses:
-            raise InputError(f"{folder} has no frame with colour, depth and a finite pose")
+            reason = f": {refused[0]}" if refused else ""
+            raise InputError(f"{folder} has no frame with colour, depth and a usable pose{reason}")
         self._files = [(n, colors[n], depths[n]) for n in self._poses]
         self._depth_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_depth.txt")[:3, :3]
         self._color_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_color.txt")[:3, :3]
@@ -145,13 +147,30 @@ def _frame_order(name: str) -> tuple[int, str]:
     return (int(digits) if digits else 0, name)
 
 
-def _read_pose(path: Path) -> NDArray[np.float64] | None:
-    try:
-        pose = _read_matrix(path)
-        check_pose(pose)
+def _read_poses(paths: dict[str, Path]) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+    """The usable poses by name, and why others are not: exporters write -inf for lost tracking."""
+    poses, refused = {}, []
+    for name, path in paths.items():
+        try:
+            pose = _as_rotation(_read_matrix(path))
+            check_pose(pose)
+            poses[name] = pose
+        except InputError as error:
+            refused.append(str(error))
+    return poses, refused
+
+
+def _as_rotation(pose: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`pose` with the nearest rotation where a text file's few digits made it none."""
+    rotation = pose[:3, :3]
+    if not np.isfinite(pose).all() or not 1e-3 < np.abs(
+        rotation @ rotation.T - np.eye(3)
+    ).max() < _ROUNDING:
         return pose
-    except InputError:
-        return None  # exporters write -inf where tracking was lost
+    left, _, right = np.linalg.svd(rotation)
+    mended = pose.copy()
+    mended[:3, :3] = left @ right
+    return mended
 
 
 def _read_matrix(path: Path) -> NDArray[np.float64]:
