@@ -110,7 +110,7 @@ def test_semantic_query_sets_adds_removes_and_clears(harness):
     for action, prompts, expected in (
         (SemanticQuery.ACTION_SET, ["red"], ["red"]),
         (SemanticQuery.ACTION_ADD, ["green", "red"], ["red", "green"]),
-        (SemanticQuery.ACTION_REMOVE, ["red"], ["green"]),
+        (SemanticQuery.ACTION_REMOVE, ["Red"], ["green"]),
         (SemanticQuery.ACTION_CLEAR, [], []),
     ):
         send(action, prompts)

@@ -80,6 +80,7 @@ def test_the_active_query_follows_its_parameters(harness):
     assert not harness.camera.results[-1].results[0].found
     assert harness.set_parameter("query.min_voxels", 8).successful
     assert harness.set_parameter("query.threshold", 0.9).successful
+    assert harness.set_parameter("query.max_prompts", 1).successful  # negatives do not count
     assert harness.set_parameter("query.negatives", "green").successful
     assert harness.node.worker.query.threshold == 0.9
     assert harness.node.worker.query.negatives == ("green",)

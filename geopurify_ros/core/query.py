@@ -11,6 +11,7 @@ from geopurify_ros.errors import InputError
 
 NOT_THERE = 0  # label of a voxel that is none of the prompts; prompt i has label i + 1
 MAX_PROMPT_LENGTH = 200  # characters; text towers cut longer ones without a word
+MAX_NEGATIVES = 1000  # beside the prompts, which query.max_prompts limits
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,15 @@ def parse_prompts(text: str, max_prompts: int) -> tuple[str, ...]:
         InputError: nothing is left, or too much.
     """
     return check_prompts(text.split(","), max_prompts)
+
+
+def parse_negatives(text: str) -> tuple[str, ...]:
+    """The distinct negatives of "wall, floor"; none of an empty text.
+
+    Raises:
+        InputError: nothing but spaces and commas, or too much.
+    """
+    return parse_prompts(text, MAX_NEGATIVES) if text else ()
 
 
 def check_prompts(texts: list[str], max_prompts: int) -> tuple[str, ...]:

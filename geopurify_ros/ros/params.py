@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from geopurify_ros.config import Config, Setting, settings, with_values
-from geopurify_ros.core.query import parse_prompts
+from geopurify_ros.core.query import MAX_NEGATIVES, parse_prompts
 from geopurify_ros.errors import ConfigError, GeoPurifyError, InputError
 
 
@@ -60,11 +60,11 @@ def follow_changes(
 
 def check_prompts_in(config: Config) -> None:
     """Raise ConfigError for what only a query can tell: prompts in parameters."""
-    for name in ("initial", "negatives"):
+    for name, most in (("initial", config.query.max_prompts), ("negatives", MAX_NEGATIVES)):
         text = getattr(config.query, name)
         try:
             if text:
-                parse_prompts(text, config.query.max_prompts)
+                parse_prompts(text, most)
         except InputError as error:
             raise ConfigError(f"query.{name}: {error}") from error
 

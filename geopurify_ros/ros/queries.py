@@ -10,7 +10,14 @@ from rclpy.task import Future
 from std_msgs.msg import String
 
 from geopurify_ros.config import Config, QueryConfig
-from geopurify_ros.core.query import TextQuery, check_prompts, make_query, parse_prompts
+from geopurify_ros.core.query import (
+    MAX_NEGATIVES,
+    TextQuery,
+    check_prompts,
+    make_query,
+    parse_negatives,
+    parse_prompts,
+)
 from geopurify_ros.errors import InputError
 from geopurify_ros.msg import QueryResult, SemanticQuery
 from geopurify_ros.ros.outputs import Outputs
@@ -67,15 +74,9 @@ class Queries:
         return make_query(prompts, self._negatives([]), settings.threshold)
 
     def _negatives(self, given: list[str]) -> tuple[str, ...]:
-        settings = self._config().query
         if given:
-            return check_prompts(given, settings.max_prompts)
-        return self._parsed_negatives(settings)
-
-    @staticmethod
-    def _parsed_negatives(settings: QueryConfig) -> tuple[str, ...]:
-        default = settings.negatives
-        return parse_prompts(default, settings.max_prompts) if default else ()
+            return check_prompts(given, MAX_NEGATIVES)
+        return parse_negatives(self._config().query.negatives)
 
     def _edited(self, msg: SemanticQuery) -> TextQuery | None:
         """The active query after a SemanticQuery; None when no prompt is left."""
@@ -84,7 +85,8 @@ class Queries:
         if msg.action == SemanticQuery.ACTION_CLEAR:
             return None
         if msg.action == SemanticQuery.ACTION_REMOVE:
-            left = [p for p in active if p not in check_prompts(list(msg.prompts), 1000)]
+            unwanted = {p.casefold() for p in check_prompts(list(msg.prompts), 1000)}
+            left = [p for p in active if p.casefold() not in unwanted]
             if not left:
                 return None
             wanted = left
@@ -117,10 +119,10 @@ class Queries:
         if asked is None:
             return
         new = self._config().query
-        usual = make_query(asked.prompts, self._parsed_negatives(old), old.threshold)
+        usual = make_query(asked.prompts, parse_negatives(old.negatives), old.threshold)
         remade = make_query(
             asked.prompts,
-            self._parsed_negatives(new) if asked.negatives == usual.negatives
+            parse_negatives(new.negatives) if asked.negatives == usual.negatives
             else asked.negatives,
             new.threshold if asked.threshold == old.threshold else asked.threshold,
         )
