@@ -165,6 +165,25 @@ def test_one_stamp_of_the_far_future_does_not_lock_out_what_comes():
     buffer = TransformBuffer(cache_s=10.0)
     still = ((1.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
     buffer.set("map", "camera", 2**31 * SECOND, *still)
-    for seconds in (100, 101):
+    for seconds in (100, 101, 102):
         buffer.set("map", "camera", seconds * SECOND, *still)
     assert buffer.lookup("map", "camera", int(100.5 * SECOND))[0, 3] == 1.0
+
+
+def test_stray_old_stamps_do_not_erase_what_is_known():
+    """A stamp of 0, or a second computer whose clock is behind: tf2 drops these, too."""
+    buffer = TransformBuffer(cache_s=10.0)
+    for seconds in range(100, 110):
+        buffer.set("map", "camera", seconds * SECOND, (float(seconds), 0, 0), (0, 0, 0, 1))
+        buffer.set("map", "camera", (seconds - 60) * SECOND, (-1.0, 0, 0), (0, 0, 0, 1))
+        buffer.set("map", "camera", 0, (-1.0, 0, 0), (0, 0, 0, 1))
+    assert buffer.lookup("map", "camera", int(104.5 * SECOND))[0, 3] == 104.5
+
+
+def test_poses_in_two_parents_are_not_mixed():
+    buffer = TransformBuffer()
+    buffer.set("a", "camera", 0, (0, 0, 0), (0, 0, 0, 1))
+    buffer.set("b", "camera", SECOND, (10.0, 0, 0), (0, 0, 0, 1))
+    with pytest.raises(TransformError):
+        buffer.lookup("b", "camera", SECOND // 2)
+    assert buffer.lookup("b", "camera", SECOND)[0, 3] == 10.0

@@ -29,6 +29,7 @@ def slerp(
     return turned
 
 
+_STALE_TO_START_ANEW = 3  # messages in a row; fewer are strays, as tf2 drops them
 _Value = tuple[NDArray[np.float64], NDArray[np.float64]]  # translation (3,), quaternion (4,)
 
 
@@ -40,6 +41,7 @@ class _Link:
         self.static = static
         self.times: list[int] = []  # sorted; [0] for a static link
         self.values: dict[int, _Value] = {}
+        self.stale: list[tuple[int, _Value]] = []  # the last ones, older than what is kept
 
 
 class TransformBuffer:
@@ -76,18 +78,28 @@ class TransformBuffer:
         value = (np.asarray(translation, dtype=np.float64), q / np.linalg.norm(q))
         with self._lock:
             link = self._links.get(child)
-            if link is None or link.static != static or static:
+            if link is None or static or (link.static, link.parent) != (static, parent):
+                # poses in another parent are no neighbours in time either
                 link = self._links[child] = _Link(parent, static)
-            link.parent = parent
             self._insert(link, 0 if static else time_ns, value)
 
     def _insert(self, link: _Link, time_ns: int, value: _Value) -> None:
         times, values = link.times, link.values
         if times and time_ns < times[-1] - self._cache_ns:
+            link.stale.append((time_ns, value))
+            if len(link.stale) < _STALE_TO_START_ANEW:
+                return
             # Time began anew, or one stamp was far in the future: what is there would never
             # be reached again, and would keep out all that comes.
             times.clear()
             values.clear()
+            for old_ns, old in link.stale[:-1]:
+                self._keep(link, old_ns, old)
+        link.stale.clear()
+        self._keep(link, time_ns, value)
+
+    def _keep(self, link: _Link, time_ns: int, value: _Value) -> None:
+        times, values = link.times, link.values
         if time_ns not in values:
             insort(times, time_ns)
         values[time_ns] = value
