@@ -12,8 +12,8 @@ from geopurify_ros.errors import InputError
 from geopurify_ros.train.catalogue import (
     FURNITURE_FOLDER,
     KEPT_OUT_CLASSES,
-    is_held_out,
     reserved_keys,
+    splits_of,
     usable_models,
 )
 from geopurify_ros.train.classes import PLACES, class_of, room_classes, synonym_table
@@ -74,17 +74,19 @@ def test_reserved_list_is_the_shared_one():
 @needs_furniture
 def test_the_split_depends_on_the_model_alone():
     models = [m for m in usable_models() if m.label not in KEPT_OUT_CLASSES]
-    share = sum(is_held_out(m) for m in models) / len(models)
-    assert 0.06 < share < 0.16
-    assert all(is_held_out(m) == is_held_out(replace(m, author="another")) for m in models)
+    for split in ("validation", "test"):
+        assert 0.03 < sum(split in splits_of(m) for m in models) / len(models) < 0.08
+    assert all(splits_of(m) == splits_of(replace(m, author="another")) for m in models)
+    assert {splits_of(m) for m in usable_models()} == {
+        ("train",), ("held-out", "validation"), ("held-out", "test")}
 
 
 @needs_furniture
-def test_kept_out_classes_have_models_and_none_in_training():
-    labels = {m.label for m in usable_models() if not is_held_out(m)}
+def test_kept_out_classes_have_models_and_are_shown_in_tests_alone():
+    labels = {m.label for m in usable_models() if "test" not in splits_of(m)}
     assert len(KEPT_OUT_CLASSES) >= 8
     assert not labels & KEPT_OUT_CLASSES
-    assert {m.label for m in usable_models() if is_held_out(m)} >= KEPT_OUT_CLASSES
+    assert {m.label for m in usable_models() if "test" in splits_of(m)} >= KEPT_OUT_CLASSES
 
 
 def test_missing_furniture_says_what_to_install(tmp_path):

@@ -16,8 +16,8 @@ from geopurify_ros.errors import ConfigError
 from geopurify_ros.train.camera import measure_depth
 from geopurify_ros.train.catalogue import (
     FURNITURE_FOLDER,
-    is_held_out,
     reserved_keys,
+    splits_of,
     usable_models,
 )
 from geopurify_ros.train.classes import room_classes
@@ -74,7 +74,7 @@ def test_a_room_is_a_labelled_sequence(rooms):
 @needs_furniture
 @needs_embree
 def test_rooms_show_no_reserved_and_no_held_out_model(rooms):
-    held_out = {model.key for model in usable_models() if is_held_out(model)}
+    held_out = {model.key for model in usable_models() if "train" not in splits_of(model)}
     for folder in rooms.glob("room_*"):
         lines = (folder / "models.txt").read_text().splitlines()
         assert len(lines) > 5

@@ -29,4 +29,5 @@ def trial_seconds(tower: DenseTower, dtype: torch.dtype, repeats: int = 2) -> fl
     visual = copy.deepcopy(tower.visual).to(dtype)
     height, width = (max(1, _TRIAL_PX // cell) * cell for cell in tower.cell_px)
     image = torch.linspace(-1, 1, 3 * height * width).view(1, 3, height, width).to(dtype)
-    return least_seconds(lambda: tower.features(visual, image), repeats)
+    (seconds,) = least_seconds(lambda: tower.features(visual, image), repeats=repeats)
+    return seconds

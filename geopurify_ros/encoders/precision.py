@@ -19,12 +19,14 @@ def faster_dtype(float32_s: float, bfloat16_s: float) -> torch.dtype:
     return torch.bfloat16 if bfloat16_s < _WORTH_IT * float32_s else torch.float32
 
 
-def least_seconds(call: Callable[[], object], repeats: int = 2) -> float:
-    """Least processor time of a call, after one to warm up; other programs run too."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
+def least_seconds(*calls: Callable[[], object], repeats: int = 2) -> list[float]:
+    """Least processor time of each call, in turns after one to warm up; other programs run too."""
+    for call in calls:
         call()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+    seconds: list[list[float]] = [[] for _ in calls]
+    for _ in range(repeats):
+        for call, found in zip(calls, seconds, strict=True):
+            start = time.process_time()
+            call()
+            found.append(time.process_time() - start)
+    return [min(found) for found in seconds]

@@ -34,6 +34,8 @@ _LIBRARIES = {
 }  # fmt: skip
 _RESERVED = Path(__file__).parent / "reserved_models.txt"
 _SPLIT_SEED = 0
+# "held-out" is all that is not for training: "validation", to choose by, and "test", to report on.
+SPLITS = ("train", "held-out", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,14 @@ def reserved_keys() -> frozenset[str]:
     return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def is_held_out(model: Model) -> bool:
-    """Whether a model is kept from training rooms; depends on its class and key alone."""
+def splits_of(model: Model) -> tuple[str, ...]:
+    """The `SPLITS` that a model belongs to; they depend on its class and key alone."""
     digest = hashlib.sha256(f"{_SPLIT_SEED}/{model.key}".encode()).digest()
-    return (
-        model.label in KEPT_OUT_CLASSES
-        or int.from_bytes(digest[:4], "big") / 2**32 < HELD_OUT_SHARE
-    )
+    if model.label in KEPT_OUT_CLASSES:
+        return ("held-out", "test")
+    if int.from_bytes(digest[:4], "big") / 2**32 >= HELD_OUT_SHARE:
+        return ("train",)
+    return ("held-out", "test" if digest[4] % 2 else "validation")
 
 
 @cache

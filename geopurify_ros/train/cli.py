@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--views", type=int, default=20, help="images per room")
     one.add_argument("--workers", type=int, default=2, help="processes")
     one.add_argument("--size", default="320x240", help="of an image, WIDTHxHEIGHT")
-    one.add_argument("--split", default="train", help="models: train, or held-out from training")
+    one.add_argument(
+        "--split", default="train", help="models: train, held-out, or its parts validation, test"
+    )
     one.add_argument(
         "--path-traced",
         action="store_true",

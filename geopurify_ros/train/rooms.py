@@ -24,14 +24,15 @@ from tqdm import tqdm
 
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.camera import develop, measure_depth, random_intrinsics, random_pose
-from geopurify_ros.train.catalogue import Model, is_held_out, usable_models
+from geopurify_ros.train.catalogue import SPLITS, Model, splits_of, usable_models
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.furnish import build_room
 from geopurify_ros.train.pathtrace import PathTracer
 from geopurify_ros.train.render import Camera, render
 from geopurify_ros.train.scene import Scene
 
-SPLITS = ("train", "held-out")
+# Of random numbers. Two share one: their rooms were made before they were told apart.
+_STREAM = {"train": 0, "held-out": 1, "validation": 1, "test": 2}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RoomSettings:
         width_px: of an image.
         height_px: of an image.
         seed: of all rooms.
-        split: "train" or "held-out": which models furnish the rooms.
+        split: one of `SPLITS`: which models furnish the rooms.
         path_traced: lit by Cycles, about four seconds a view.
     """
 
@@ -108,13 +109,13 @@ def room_folder(out: Path, number: int) -> Path:
 
 
 def models_of(split: str) -> list[Model]:
-    """The models of "train" or "held-out"; reserved ones are in neither."""
-    return [m for m in usable_models() if is_held_out(m) == (split == "held-out")]
+    """The models of a split; reserved ones are in none."""
+    return [m for m in usable_models() if split in splits_of(m)]
 
 
 def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
     """Make one room; it appears under its name only when it is complete."""
-    rng = np.random.default_rng([settings.seed, SPLITS.index(settings.split), number])
+    rng = np.random.default_rng([settings.seed, _STREAM[settings.split], number])
     room = build_room(models_of(settings.split), rng)
     scene = Scene(room.items)
     folder = out / f".tmp_room_{number:04d}"
