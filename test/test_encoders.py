@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,6 +227,14 @@ def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.delenv("GEOPURIFY_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "geopurify_ros"
+
+
+def test_a_user_without_a_home_has_a_temporary_cache(monkeypatch):
+    monkeypatch.delenv("GEOPURIFY_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # raises KeyError: an unknown user
+    assert cache_folder() == Path(tempfile.gettempdir()) / "geopurify_ros"
 
 
 def test_the_torchvision_shim_does_nothing_the_second_time():

@@ -16,10 +16,14 @@ from torch import Tensor
 
 
 def cache_folder() -> Path:
-    """`$GEOPURIFY_CACHE`, else `~/.cache/geopurify_ros`."""
-    chosen = os.environ.get("GEOPURIFY_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen) if chosen else base / "geopurify_ros"
+    """`$GEOPURIFY_CACHE`, else `~/.cache/geopurify_ros`; for a user without a home, temporary."""
+    if chosen := os.environ.get("GEOPURIFY_CACHE"):
+        return Path(chosen)
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a container may run as a user that it does not know
+        base = Path(tempfile.gettempdir())
+    return base / "geopurify_ros"
 
 
 def cached_text(
