@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from geopurify_ros.data.messages import stamp_ns
 from geopurify_ros.data.transform_buffer import TransformBuffer
+from geopurify_ros.errors import InputError
 
 # The moving link of a pose topic; a name no TF tree has.
 _TRACKED = "geopurify_tracked_frame"
@@ -41,8 +42,11 @@ class PoseTrack:
         self._take(msg.header, msg.pose)
 
     def take_odometry(self, msg: Any) -> None:
-        """An Odometry of any frame of the robot; InputError if it is no pose."""
-        self._child_frame = msg.child_frame_id.lstrip("/")
+        """An Odometry of any frame of the robot; InputError if it is no pose, or of no frame."""
+        child_frame = msg.child_frame_id.lstrip("/")
+        if not child_frame:  # taking it for the camera's would turn the map without a word
+            raise InputError("the odometry has no child_frame_id: set it in the driver")
+        self._child_frame = child_frame
         self._take(msg.header, msg.pose.pose)
 
     def _take(self, header: Any, pose: Any) -> None:
