@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from geopurify_ros import __version__
-from geopurify_ros.cameras import CAMERAS, Topics, camera, remappings, with_topics
-from geopurify_ros.config import Config, with_values
-from geopurify_ros.config_file import load_yaml, uses_sim_time, with_assignments
+from geopurify_ros.cameras import remappings
+from geopurify_ros.cli_options import (
+    add_config,
+    add_every,
+    add_topics,
+    config_of,
+    names_voxel_size,
+    topics_of,
+)
+from geopurify_ros.config_file import uses_sim_time
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.threads import wait_briefly
 
@@ -68,10 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "map", _map, "map a sequence folder or a rosbag2 into a file")
     one.add_argument("sequence", type=Path,
                      help="folder with color/ depth/ pose/ intrinsic/, or rosbag2 (sqlite3, mcap)")
-    _add_topics(one)
+    add_topics(one)
     one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
-    _add_config(one)
-    _add_every(one)
+    add_config(one)
+    add_every(one)
 
     one = _command(commands, "query", _query, "ask a map file")
     one.add_argument("map", type=Path, help="a file that `geopurify map` wrote")
@@ -79,19 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, help="labelled point cloud to write (.ply)")
     one.add_argument("--png", type=Path, nargs="?", const=Path(""),
                      help="picture to write; without a name beside --out")
-    _add_config(one)
+    add_config(one)
 
     one = _command(commands, "eval", _eval, "score raw, blurred and purified labels")
     one.add_argument("sequence", type=Path, help="sequence folder with label/ and classes.json")
-    _add_config(one)
-    _add_every(one)
+    add_config(one)
+    add_every(one)
 
     one = _command(commands, "run", _run, "start the node, without ros2 launch")
     one.add_argument("--namespace", default="geopurify", help="namespace of the node's topics")
     one.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="...",
                      help="passed on to ROS, as in ros2 run")
-    _add_topics(one)
-    _add_config(one)
+    add_topics(one)
+    add_config(one)
 
     one = _command(commands, "play", _play, "publish a sequence or a rosbag2 as ROS topics")
     one.add_argument("sequence", type=Path, nargs="?",
@@ -99,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--rate", type=float, default=5.0, help="frames per second of a sequence")
     one.add_argument("--speed", type=float, default=1.0, help="times the recorded pace of a bag")
     one.add_argument("--clock", action="store_true", help="publish /clock, for use_sim_time")
-    _add_topics(one)
+    add_topics(one)
     one.add_argument("--loop", action="store_true", help="start again at the end")
     one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
     one.add_argument("--map-frame", default="map", help="frame of the poses")
@@ -130,46 +137,6 @@ def _command(commands: Any, name: str, function: Any, about: str) -> argparse.Ar
     return one
 
 
-def _add_config(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--config", type=Path, help="parameter file, as config/mapping.yaml")
-    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                     help="any parameter, as in --set depth.max_m=4.0")
-    one.add_argument("--encoder", help="short for --set encoder.name=...")
-    one.add_argument("--voxel-size", type=float, help="short for --set map.voxel_size_m=...")
-    one.add_argument("--embedding", help="short for --set purify.embedding=...")
-
-
-def _add_every(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
-
-
-def _add_topics(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--camera", default="generic", metavar="PRESET",
-                     help=f"topics and parameters of a camera: {', '.join(CAMERAS)}")
-    one.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
-                     help="rgb, depth, camera_info, depth_camera_info, pose or odom, as in "
-                     "--topic depth=/camera/depth/image_raw")
-
-
-def _topics(args: argparse.Namespace) -> Topics:
-    return with_topics(camera(args.camera).topics, args.topic)
-
-
-def _config(args: argparse.Namespace) -> Config:
-    config = load_yaml(args.config) if args.config else Config()
-    if "camera" in args:
-        config = with_values(config, camera(args.camera).parameters)
-    config = with_assignments(config, args.set)
-    short = {
-        "encoder.name": args.encoder,
-        "map.voxel_size_m": args.voxel_size,
-        "purify.embedding": args.embedding,
-    }
-    if getattr(args, "every", 1) < 1:
-        raise InputError(f"--every is {args.every}, expected 1 or more")
-    return with_values(config, {name: v for name, v in short.items() if v is not None})
-
-
 def _without_nan(value: Any) -> Any:
     """The mean over no class is NaN, which JSON does not know."""
     if isinstance(value, dict):
@@ -184,7 +151,7 @@ def _say(args: argparse.Namespace, text: str) -> None:
 def _map(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.commands import map_to_file
 
-    result = map_to_file(args.sequence, args.out, _config(args), args.every, _topics(args))
+    result = map_to_file(args.sequence, args.out, config_of(args), args.every, topics_of(args))
     _say(args, "{num_voxels} voxels of {num_frames} frames in {map}".format(**result))
     return result
 
@@ -197,9 +164,8 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
         if args.out is None:
             raise InputError("--png without a name needs --out to stand beside")
         png = args.out.parent / f"{args.out.stem}.png"
-    config, size = _config(args), "map.voxel_size_m"
-    asked = args.voxel_size is not None or any(a.split("=")[0].strip() == size for a in args.set)
-    result = query_file(args.map, args.prompts, config, args.out, png, asked)
+    asked = names_voxel_size(args)
+    result = query_file(args.map, args.prompts, config_of(args), args.out, png, asked)
     for one in result["prompts"]:
         text = "{prompt}: not there"
         if one["found"]:
@@ -213,7 +179,7 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
 def _eval(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.commands import evaluate_sequence, format_scores
 
-    result = evaluate_sequence(args.sequence, _config(args), args.every)
+    result = evaluate_sequence(args.sequence, config_of(args), args.every)
     _say(args, format_scores(result))
     return result
 
@@ -222,11 +188,11 @@ def _run(args: argparse.Namespace) -> int:
     from geopurify_ros.ros.main import run_node
 
     remap = ["-r", f"__ns:=/{args.namespace.strip('/')}", "-r", "__node:=mapping"]
-    for own, topic in remappings(_topics(args)):
+    for own, topic in remappings(topics_of(args)):
         remap += ["-r", f"{own}:={topic}"]
     if args.config and uses_sim_time(args.config):
         remap += ["-p", "use_sim_time:=true"]
-    return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], _config(args))
+    return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], config_of(args))
 
 
 def _play(args: argparse.Namespace) -> dict[str, Any]:
@@ -237,7 +203,7 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
     if (folder / "metadata.yaml").is_file() or folder.is_file():
         from geopurify_ros.ros.bag_player import play_bag
 
-        result = play_bag(folder, _topics(args), args.speed, args.loop, args.namespace,
+        result = play_bag(folder, topics_of(args), args.speed, args.loop, args.namespace,
                           args.wait, args.clock)
         _say(args, f"published {result['messages']} messages of {folder}")
         return result

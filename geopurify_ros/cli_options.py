@@ -1,0 +1,64 @@
+"""Options that several commands share, and what they say."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from geopurify_ros.cameras import CAMERAS, Topics, camera, with_topics
+from geopurify_ros.config import Config, with_values
+from geopurify_ros.config_file import load_yaml, with_assignments
+from geopurify_ros.errors import InputError
+
+_VOXEL_SIZE = "map.voxel_size_m"
+
+
+def add_config(one: argparse.ArgumentParser) -> None:
+    """--config and --set, and short forms of the commonest parameters."""
+    one.add_argument("--config", type=Path, help="parameter file, as config/mapping.yaml")
+    one.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                     help="any parameter, as in --set depth.max_m=4.0")
+    one.add_argument("--encoder", help="short for --set encoder.name=...")
+    one.add_argument("--voxel-size", type=float, help="short for --set map.voxel_size_m=...")
+    one.add_argument("--embedding", help="short for --set purify.embedding=...")
+
+
+def add_every(one: argparse.ArgumentParser) -> None:
+    """--every, of commands that read a sequence."""
+    one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
+
+
+def add_topics(one: argparse.ArgumentParser) -> None:
+    """--camera and --topic."""
+    one.add_argument("--camera", default="generic", metavar="PRESET",
+                     help=f"topics and parameters of a camera: {', '.join(CAMERAS)}")
+    one.add_argument("--topic", action="append", default=[], metavar="INPUT=TOPIC",
+                     help="rgb, depth, camera_info, depth_camera_info, pose or odom, as in "
+                     "--topic depth=/camera/depth/image_raw")
+
+
+def topics_of(args: argparse.Namespace) -> Topics:
+    """The topics that a command line names."""
+    return with_topics(camera(args.camera).topics, args.topic)
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The configuration that a command line names: file, camera, --set, short forms."""
+    config = load_yaml(args.config) if args.config else Config()
+    if "camera" in args:
+        config = with_values(config, camera(args.camera).parameters)
+    config = with_assignments(config, args.set)
+    short = {
+        "encoder.name": args.encoder,
+        _VOXEL_SIZE: args.voxel_size,
+        "purify.embedding": args.embedding,
+    }
+    if getattr(args, "every", 1) < 1:
+        raise InputError(f"--every is {args.every}, expected 1 or more")
+    return with_values(config, {name: v for name, v in short.items() if v is not None})
+
+
+def names_voxel_size(args: argparse.Namespace) -> bool:
+    """Whether somebody asked for a voxel size, be it the default one."""
+    assigned = (text.partition("=")[0].strip() for text in args.set)
+    return args.voxel_size is not None or _VOXEL_SIZE in assigned
