@@ -282,7 +282,17 @@ def test_reports_count_points_and_voxels():
     assert [pipeline.purify().num_purifications for _ in range(2)] == [1, 2]
 
 
-def test_purified_values_are_pooled_values(room):
+def test_purified_values_are_means_over_pixels(room, monkeypatch):
+    """Dense reference: row i of A^T, times the pixels of each voxel, made a mean again."""
     values = torch.rand((len(room.map), 3), generator=torch.Generator().manual_seed(0))
-    expected = pool(values, room._affinity, room.config.purify.iterations)
-    assert torch.equal(room.purified(values), expected)
+    affinity, pixels = room._affinity, room.map.weights().double()
+    assert pixels.min() < pixels.max()
+    dense = torch.zeros((len(values), len(values)), dtype=torch.float64)
+    dense.scatter_add_(1, affinity.index.long(), affinity.weight.double())
+    share = torch.linalg.matrix_power(dense, room.config.purify.iterations) * pixels
+    share /= share.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(
+        room.purified(values), (share @ values.double()).float(), atol=1e-4, rtol=0)
+    monkeypatch.setattr(room.map, "weights", lambda: torch.full_like(pixels.float(), 7.0))
+    torch.testing.assert_close(
+        room.purified(values), pool(values, affinity, room.config.purify.iterations))

@@ -14,6 +14,7 @@ from geopurify_ros.train.geometric import (
     connected_components,
     shape_features,
 )
+from geopurify_ros.train.lifted import LiftedTeacher, smoothed_features
 from geopurify_ros.train.sonata import SonataTeacher, load_sonata, point_dictionary
 from geopurify_ros.train.teachers import cached_features
 
@@ -38,6 +39,28 @@ def test_features_are_alike_inside_a_surface_and_differ_across_edges():
     again = GeometricTeacher().features(scene.voxels)
     assert torch.equal(features, again)
     assert not features.requires_grad
+
+
+def of_two_kinds(part):  # (V, 8) two directions, by the parity of the part, and noise
+    features = 0.3 * torch.randn((len(part), 8), generator=torch.Generator().manual_seed(0))
+    features[torch.arange(len(part)), torch.as_tensor(part) % 2] += 1.0
+    return features
+
+
+def test_the_lifted_teacher_joins_surfaces_whose_features_agree():
+    _, (_, part) = box_scene(), box_map()
+    scene = with_voxels(box_scene(), features=of_two_kinds(part)).voxels
+    smooth = smoothed_features(scene)
+    kind = torch.as_tensor(part) % 2
+    alike = (kind[:, None] == kind) & (torch.as_tensor(part)[:, None] != torch.as_tensor(part))
+    cosine = smooth @ smooth.T
+    assert cosine[alike].mean() > 0.5
+    assert cosine[kind[:, None] != kind].mean() < -0.5
+    lifted, geometric = LiftedTeacher().features(scene), GeometricTeacher().features(scene)
+    torch.testing.assert_close(
+        lifted @ lifted.T, 0.5 * (geometric @ geometric.T + cosine), atol=1e-4, rtol=0)
+    assert torch.equal(LiftedTeacher().features(scene), lifted)
+    assert not lifted.requires_grad
 
 
 def test_shapes_of_a_plane_and_of_a_line():
@@ -88,6 +111,8 @@ def test_features_are_made_once_per_scene(tmp_path):
     other = with_voxels(scene, color=scene.voxels.color + 1)  # of the same name
     cached_features(teacher, other, tmp_path)
     assert teacher.calls == 2
+    cached_features(teacher, with_voxels(scene, features=scene.voxels.features + 1), tmp_path)
+    assert teacher.calls == 3  # another encoder's
 
 
 def test_a_teacher_that_fails_names_the_scene(tmp_path):

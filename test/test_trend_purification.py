@@ -16,7 +16,6 @@ from oracle import OracleEncoder, OracleNoise
 
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.pooling import pool
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.data.synthetic import synthetic_room
 from geopurify_ros.evaluate.runner import Mapped, VoxelTruth, evaluate
@@ -124,9 +123,7 @@ def test_t1_4_text_space_labels_are_those_of_feature_space(outcomes):
     for one in outcomes[:2]:
         pipeline, names = one.mapped.pipeline, one.mapped.class_names
         answer = pipeline.query(TextQuery(names)).purified
-        features = pool(
-            pipeline.map.features(), pipeline._affinity, pipeline.config.purify.iterations
-        )
+        features = pipeline.purified(pipeline.map.features())
         text = pipeline.encoder.encode_text(names)
         cosines = torch.nn.functional.normalize(features, dim=1) @ text.T
         agreement = float((cosines.argmax(dim=1) + 1 == answer.label).double().mean())

@@ -221,12 +221,19 @@ class Pipeline:
             return Answer(raw, pooled, effect, reason)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
-        """`values` per voxel pooled with the affinity of the last purification."""
+        """`values` per voxel pooled with the affinity of the last purification.
+
+        A voxel weighs as many pixels as it was seen by: the result is a mean over observations
+        (normalised convolution), not over voxels.
+        """
         if self._affinity is None:
             return values
         known = len(self._affinity)
-        pooled = pool(values[:known], self._affinity, self.config.purify.iterations)
-        return torch.cat((pooled, values[known:])) if len(values) > known else pooled
+        pixels = self.map.weights()[:known, None].clamp_min(1.0)
+        weighted = torch.cat((values[:known] * pixels, pixels), dim=1)
+        pooled = pool(weighted, self._affinity, self.config.purify.iterations)
+        mean = pooled[:, :-1] / pooled[:, -1:]
+        return torch.cat((mean, values[known:])) if len(values) > known else mean
 
     def reset(self) -> None:
         """Empty the map."""

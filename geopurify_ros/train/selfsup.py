@@ -2,9 +2,8 @@
 
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
 network looks at whole pieces of a scene, and the network must find the same from a masked piece
-or from a small part of it. "The same" is said by relations (Zheng et al., ReSSL, NeurIPS 2021):
-which voxels, of this scene and of those before, the teacher finds similar. At least half of the
-target is the voxel itself (He et al., MoCo): it keeps the codes of different voxels apart.
+or from a small part of it. "The same" is the code that the average gives to that voxel, told from
+those of other voxels of the scene and of scenes before (He et al., MoCo, CVPR 2020).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, log_softmax, normalize
+from torch.nn.functional import cross_entropy, gelu, normalize
 
 from geopurify_ros.core.student import VoxelScene
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
@@ -41,9 +40,7 @@ _CODE_DIM = 64
 _QUEUE = 2048  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
 _TARGETS = 1024  # voxels per view that are asked for
-_STUDENT_TEMPERATURE = 0.1
-_TEACHER_TEMPERATURE = 0.05
-_ITSELF = 0.5  # share of the target that is the voxel itself, beside its likeness to itself
+_TEMPERATURE = 0.1
 _LOCAL_VIEWS = 2
 
 
@@ -77,17 +74,15 @@ class SelfDistillation(nn.Module):
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
 
-def relation_loss(
+def contrast_loss(
     codes: Tensor,  # (R, C) of the network, unit norm
     taught: Tensor,  # (R, C) of the teacher, the same voxels
     queue: Tensor,  # (Q, C) of other scenes
 ) -> Tensor:
-    """Cross entropy between how both relate R voxels to one another and to the queue."""
+    """Cross entropy of finding each voxel's own code again among all others."""
     others = torch.cat((taught, queue))
-    likely = log_softmax(codes @ others.T / _STUDENT_TEMPERATURE, dim=1)
-    target = (1.0 - _ITSELF) * torch.softmax(taught @ others.T / _TEACHER_TEMPERATURE, dim=1)
-    target.diagonal().add_(_ITSELF)
-    return -(target * likely).sum(dim=1).mean()
+    target = torch.arange(len(codes), device=codes.device)
+    return cross_entropy(codes @ others.T / _TEMPERATURE, target)
 
 
 @dataclass(frozen=True)
@@ -121,7 +116,7 @@ class SelfDistillationTask:
         return [(1.0, list(self._pair.student.parameters()))]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean `relation_loss` of a masked and some local views."""
+        """Mean `contrast_loss` of a masked and some local views."""
         unit = self._unit(step)
         coords, values = unit.crop.coords, unit.values
         views = [masked_view(coords, values, generator)]
@@ -142,7 +137,7 @@ class SelfDistillationTask:
         order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
         asked = asked[order]
         codes = self._pair.student(view, asked)
-        return relation_loss(codes, taught[view.rows[asked]], self._pair.queue)
+        return contrast_loss(codes, taught[view.rows[asked]], self._pair.queue)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

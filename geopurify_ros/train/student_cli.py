@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-TEACHERS = ("geometric", "selfsup", "sonata")
+TEACHERS = ("geometric", "lifted", "selfsup", "sonata")
 
 
 def add_commands(what: Any) -> None:
@@ -137,6 +137,10 @@ def teacher_of(args: argparse.Namespace) -> Any:
         from geopurify_ros.train.geometric import GeometricTeacher
 
         return GeometricTeacher()
+    if args.teacher == "lifted":
+        from geopurify_ros.train.lifted import LiftedTeacher
+
+        return LiftedTeacher()
     if args.teacher_weights is None:
         raise ConfigError(f"the teacher {args.teacher} needs --teacher-weights")
     if args.teacher == "sonata":

@@ -57,7 +57,7 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
 
 def _digest(scene: VoxelScene) -> str:
     content = hashlib.blake2b(digest_size=8)
-    for tensor in (scene.coords, scene.color, scene.normal, scene.up):
+    for tensor in (scene.coords, scene.features, scene.color, scene.normal, scene.up):
         content.update(tensor.cpu().contiguous().numpy().tobytes())
     content.update(str(scene.voxel_size_m).encode())
     return content.hexdigest()
