@@ -89,7 +89,8 @@ def test_a_teacher_from_the_command_line_teaches_a_student(tmp_path, capsys):
     assert code == 0
     weights = tmp_path / "t/teacher.safetensors"
     code, result = run(capsys, "student", "--scenes", scenes, "--out", tmp_path / "s", "--steps",
-                       1, "--teacher-weights", weights, "--sampling", "paper", "--anchors", 32)
+                       1, "--teacher", "selfsup", "--teacher-weights", weights, "--sampling",
+                       "paper", "--anchors", 32)
     assert code == 0, result
     assert "selfsup-" in load_student(tmp_path / "s/student.safetensors")[1].training["teacher"]
 
@@ -98,6 +99,7 @@ def test_a_teacher_from_the_command_line_teaches_a_student(tmp_path, capsys):
     (("--steps", 0), "steps is 0"),
     (("--lr", "nan"), "expected more than 0"),
     (("--teacher", "selfsup"), "the teacher selfsup needs --teacher-weights"),
+    (("--teacher", "lifted", "--teacher-weights", "t.safetensors"), "lifted has no weights"),
     (("--device", "tpu9"), "the device 'tpu9' cannot be used here"),
 ])
 def test_wrong_options_are_one_sentence(tmp_path, capsys, options, sentence):

@@ -33,7 +33,8 @@ def add_commands(what: Any) -> None:
 
 def add_teacher(one: argparse.ArgumentParser) -> None:
     """Options that name a teacher."""
-    one.add_argument("--teacher", choices=TEACHERS, default="selfsup", help="who teaches")
+    one.add_argument("--teacher", choices=TEACHERS, default="lifted",
+                     help="who teaches; the shipped students: lifted")
     one.add_argument("--teacher-weights", type=Path, help="of the teachers selfsup and sonata")
 
 
@@ -133,6 +134,12 @@ def teacher_of(args: argparse.Namespace) -> Any:
     """The teacher that the arguments name."""
     from geopurify_ros.errors import ConfigError
 
+    learned = args.teacher in ("selfsup", "sonata")
+    if learned and args.teacher_weights is None:
+        raise ConfigError(f"the teacher {args.teacher} needs --teacher-weights")
+    if not learned and args.teacher_weights is not None:
+        raise ConfigError(f"the teacher {args.teacher} has no weights: leave --teacher-weights "
+                          "out, or say --teacher selfsup or sonata")
     if args.teacher == "geometric":
         from geopurify_ros.train.geometric import GeometricTeacher
 
@@ -141,8 +148,6 @@ def teacher_of(args: argparse.Namespace) -> Any:
         from geopurify_ros.train.lifted import LiftedTeacher
 
         return LiftedTeacher()
-    if args.teacher_weights is None:
-        raise ConfigError(f"the teacher {args.teacher} needs --teacher-weights")
     if args.teacher == "sonata":
         from geopurify_ros.train.sonata import load_sonata
 
