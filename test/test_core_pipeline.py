@@ -292,7 +292,7 @@ def test_purified_values_are_means_over_pixels(room, monkeypatch):
     share = torch.linalg.matrix_power(dense, room.config.purify.iterations) * pixels
     share /= share.sum(dim=1, keepdim=True)
     torch.testing.assert_close(
-        room.purified(values), (share @ values.double()).float(), atol=1e-4, rtol=0)
+        room.purified(values), (share @ values.double()).float(), atol=1e-5, rtol=0)
     monkeypatch.setattr(room.map, "weights", lambda: torch.full_like(pixels.float(), 7.0))
     torch.testing.assert_close(
         room.purified(values), pool(values, affinity, room.config.purify.iterations))

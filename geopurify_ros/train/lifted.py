@@ -7,7 +7,7 @@ are right more often. No label is looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,19 +27,14 @@ _ROUNDS = 10
 
 @dataclass(frozen=True)
 class LiftedTeacher:
-    """Similar where geometry and smoothed features are; both count the same.
+    """Similar where geometry and smoothed features are; both count the same."""
 
-    Attributes:
-        geometric: the teacher of the first half.
-    """
-
-    geometric: GeometricTeacher = field(default_factory=GeometricTeacher)
     id: str = "lifted-1"
 
     @torch.inference_mode()
     def features(self, scene: VoxelScene) -> Tensor:  # (V, 67 + up to 16) float32 unit norm
         """The two halves side by side."""
-        halves = (self.geometric.features(scene), smoothed_features(scene))
+        halves = (GeometricTeacher().features(scene), smoothed_features(scene))
         return normalize(torch.cat(halves, dim=1), dim=1)
 
 
