@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,6 +19,8 @@ from geopurify_ros.ros.isolation import isolated_environment
 
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli"]
 FLAT = 0.05
+# short runs: the allocator alone moves it by 3 %; every image kept would be 20 %
+FLAT_SHORT = 0.10
 
 
 class Monitor:
@@ -79,9 +83,8 @@ def test_memory_is_flat_and_no_image_is_lost_from_the_books(pytestconfig):
         monitor.spin(max(30.0, seconds / 6))
         until = time.monotonic() + seconds - max(30.0, seconds / 6)
         while time.monotonic() < until:
-            monitor.spin(2.0)
-            samples.append((monitor.number("memory.tensor_bytes"),
-                            monitor.number("memory.resident_bytes")))
+            monitor.spin(0.2)
+            samples.append((monitor.number("memory.tensor_bytes"), resident_bytes_of(node.pid)))
         player.send_signal(2)
         assert player.wait(60) == 0
         monitor.spin(3.0)
@@ -101,13 +104,25 @@ def test_memory_is_flat_and_no_image_is_lost_from_the_books(pytestconfig):
     assert frames["received"] > 2 * seconds
     assert frames["fused"] > 0
     assert growth(tensor_bytes) < FLAT
-    assert growth(resident) < FLAT
+    assert growth(resident) < (FLAT if seconds >= 600 else FLAT_SHORT)
+
+
+def resident_bytes_of(pid: int) -> int:
+    """Read here, five times a second: the node itself says it only once."""
+    pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def growth(values) -> float:
-    """How far the last third lies above the first one, by medians: purifying comes and goes."""
-    third = max(1, len(values) // 3)
-    return abs(statistics.median(values[-third:]) / statistics.median(values[:third]) - 1)
+    """How far the last third lies above the first one.
+
+    By their lowest deciles: purifying takes its 200 MB and gives them back, and how often a sample
+    falls into it is chance. A leak raises what is left between two purifications.
+    """
+    third = len(values) // 3
+    first, last = (statistics.quantiles(part, n=10)[0]
+                   for part in (values[:third], values[-third:]))
+    return last / first - 1
 
 
 def spread(values) -> str:
