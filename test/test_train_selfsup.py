@@ -18,6 +18,7 @@ from geopurify_ros.train.selfsup import (
 )
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule
+from geopurify_ros.train.upright import upright_scene
 from geopurify_ros.train.views import CHANNELS, global_view, inputs_of, local_view, masked_view
 
 
@@ -32,7 +33,7 @@ def test_the_network_gives_every_level_at_every_voxel_in_any_order():
     values = inputs_of(scene)
     levels = net(values, pyramid_of(scene.coords))
     assert [one.shape[1] for one in levels] == list(net.widths)
-    cell = scene.coords >> 3  # the last level is constant in cells of 8 voxels
+    cell = scene.coords >> 4  # the last level is constant in cells of 16 voxels
     same = (cell[:, None] == cell[None]).all(dim=2)
     alike = (levels[-1][:, None] == levels[-1][None]).all(dim=2)
     assert bool(alike[same].all())
@@ -54,11 +55,11 @@ def test_views_show_and_hide_what_they_should():
     share = float(masked.target.double().mean())
     assert 0.2 < share < 0.8
     assert not masked.values[masked.target].any()
-    assert bool((masked.values[~masked.target][:, 8] == 1).all())
+    assert bool((masked.values[~masked.target][:, 7] == 1).all())
     assert len(torch.unique(masked.coords, dim=0)) == len(masked.coords)
     local = [local_view(scene.coords, values, generator(s)) for s in range(12)]
     assert all(len(view.rows) == int(0.25 * len(scene)) for view in local)
-    hidden = [not view.values[:, 3:7].any() for view in local]
+    hidden = [not view.values[:, 3:6].any() for view in local]
     assert any(hidden)
     assert not all(hidden)
 
@@ -83,7 +84,7 @@ def test_it_trains_and_teaches_the_same_every_time(tmp_path):
     train_selfsup(scenes, schedule, tmp_path / "a", 10_000)
     whole = load_selfsup(tmp_path / "a/teacher.safetensors")
     features = whole.features(scenes[0].voxels)
-    assert features.shape == (len(scenes[0].voxels), 240)
+    assert features.shape == (len(scenes[0].voxels), 368)
     assert torch.equal(whole.features(scenes[0].voxels), features)
     assert whole.id == load_selfsup(tmp_path / "a/teacher.safetensors").id
     assert whole.id != random_teacher().id
@@ -111,15 +112,18 @@ def test_the_average_follows_the_network_and_takes_no_gradient():
     assert not torch.equal(net.queue[-256:], queue[-256:])
 
 
-def test_a_turned_scene_keeps_its_heights_and_uprightness():
+def test_a_scene_lying_on_its_side_is_seen_upright():
     voxel_scene = box_scene().voxels
     coords = voxel_scene.coords[:, [2, 0, 1]]
-    turned = dataclasses.replace(
+    lying = dataclasses.replace(
         voxel_scene, coords=coords, index=index_of(coords),
         normal=voxel_scene.normal[:, [2, 0, 1]],
         up=torch.tensor([1.0, 0, 0], dtype=torch.float64))
-    assert torch.allclose(inputs_of(turned)[:, 6:], inputs_of(voxel_scene)[:, 6:], atol=1e-6)
+    assert torch.allclose(inputs_of(lying)[:, 6:], inputs_of(voxel_scene)[:, 6:], atol=1e-6)
     assert len(box_map()[1]) == len(coords)
+    seen = upright_scene(lying)[0]
+    assert torch.allclose(inputs_of(seen)[:, 5:], inputs_of(voxel_scene)[:, 5:], atol=1e-6)
+    assert random_teacher().features(lying).shape == (len(coords), 368)
 
 
 def test_a_file_that_is_no_teacher_is_refused(tmp_path):

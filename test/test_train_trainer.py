@@ -82,7 +82,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
 def test_a_finished_run_is_not_done_again_and_may_go_on_longer(tmp_path):
     short = fit(tiny_task(), Schedule(steps=2, warmup=1), tmp_path, {})
     assert fit(tiny_task(), Schedule(steps=2, warmup=1), tmp_path, {}) == short
-    longer = fit(tiny_task(), Schedule(steps=3, warmup=1), tmp_path, {})
+    longer = fit(tiny_task(), Schedule(steps=3, warmup=2), tmp_path, {})
     assert longer[:2] == short
     assert len(longer) == 3
 

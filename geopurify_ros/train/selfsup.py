@@ -26,6 +26,7 @@ from geopurify_ros.train.crops import Crop, crops_of
 from geopurify_ros.train.scenes import TrainingScene
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule, fit
+from geopurify_ros.train.upright import upright_scene
 from geopurify_ros.train.views import (
     CHANNELS,
     View,
@@ -106,8 +107,9 @@ class SelfDistillationTask:
         self._units = [
             _Unit(scene, crop, values[crop.rows])
             for scene in scenes
-            for values in (inputs_of(scene.voxels),)
-            for crop in crops_of(scene.voxels, most_voxels)
+            for voxels in (upright_scene(scene.voxels)[0],)
+            for values in (inputs_of(voxels),)
+            for crop in crops_of(voxels, most_voxels)
             if len(crop) >= 256
         ]
 
@@ -171,21 +173,23 @@ class SelfSupTeacher:
             content.update(tensor.cpu().numpy().tobytes())
         self.id = f"selfsup-{content.hexdigest()}"
 
-    def features(self, scene: VoxelScene) -> Tensor:  # (V, 240) unit norm
+    def features(self, scene: VoxelScene) -> Tensor:  # (V, 368) unit norm
         """All levels side by side, each centred over the scene and of equal length."""
         centered = [
             normalize(level - level.mean(dim=0), dim=1) for level in self._levels(scene)
         ]
         return normalize(torch.cat(centered, dim=1), dim=1)
 
-    def uncentered(self, scene: VoxelScene) -> Tensor:  # (V, 240)
+    def uncentered(self, scene: VoxelScene) -> Tensor:  # (V, 368)
         """All levels side by side as the network gives them: for a probe across scenes."""
         return torch.cat(self._levels(scene), dim=1)
 
     @torch.inference_mode()
     def _levels(self, scene: VoxelScene) -> list[Tensor]:
         net = self._net.to(scene.coords.device)
-        return net(inputs_of(scene), pyramid_of(scene.coords))  # type: ignore[no-any-return]
+        upright, row = upright_scene(scene)
+        levels = net(inputs_of(upright), pyramid_of(upright.coords))
+        return [level.index_select(0, row) for level in levels]
 
 
 def random_teacher(seed: int = 0) -> SelfSupTeacher:

@@ -17,7 +17,7 @@ from geopurify_ros.core.sparse_conv import (
     submanifold_map,
 )
 
-WIDTHS = (32, 48, 64, 96)  # of the levels; a cell of the last is 8 voxels wide
+WIDTHS = (32, 48, 64, 96, 128)  # of the levels; a cell of the last is 16 voxels wide
 
 
 @dataclass(frozen=True)

@@ -212,4 +212,5 @@ def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_steps(settings: dict[str, Any]) -> dict[str, Any]:
-    return {**settings, "schedule": {**settings["schedule"], "steps": None}}
+    """The warm-up goes with the number of steps."""
+    return {**settings, "schedule": {**settings["schedule"], "steps": None, "warmup": None}}

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from geopurify_ros.core.block_index import block_key
 from geopurify_ros.core.student import VoxelScene, height_m
-from geopurify_ros.train.crops import random_symmetry
+from geopurify_ros.train.upright import first_of_each, random_turn
 
-CHANNELS = 9  # colour, normal, upright, height, and 1 where the voxel is shown
+CHANNELS = 8  # colour, normal, height, and 1 where the voxel is shown
 _MASK_CELL = 8  # voxels; masks are larger than what a surface gives away
 _MASK_SHARE = 0.5
 _LOCAL_SHARE = 0.25  # of the voxels of the piece
@@ -40,13 +40,10 @@ class View:
 
 
 def inputs_of(scene: VoxelScene) -> Tensor:  # (V, CHANNELS) float32
-    """Colour -1..1, normal, share of the normal along up, height / 3 m, 1."""
-    upright = scene.normal @ scene.up.to(scene.normal)
-    height = height_m(scene) / 3.0
-    shown = torch.ones_like(height)
+    """Colour -1..1, normal, height / 3 m, 1."""
+    height = height_m(scene)[:, None] / 3.0
     return torch.cat(
-        (scene.color / 127.5 - 1.0, scene.normal, torch.stack((upright, height, shown), dim=1)),
-        dim=1,
+        (scene.color / 127.5 - 1.0, scene.normal, height, torch.ones_like(height)), dim=1
     )
 
 
@@ -68,7 +65,7 @@ def masked_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> V
     step = torch.randint(-1, 2, coords.shape, generator=generator).to(coords.device)
     moved = view.coords + step * masked[:, None]
     hidden = view.values * ~masked[:, None]
-    keep = _first_of_each(moved)
+    keep, _ = first_of_each(moved)
     return View(moved[keep], hidden[keep], view.rows[keep], masked[keep])
 
 
@@ -81,7 +78,7 @@ def local_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> Vi
     view = _turned(coords, values, rows, generator, jitter=0.2)
     lottery = torch.rand(2, generator=generator)
     if lottery[0] < 0.5:
-        view.values[:, 3:7] = 0.0
+        view.values[:, 3:6] = 0.0
     if lottery[1] < 0.2:
         view.values[:, :3] = view.values[:, :3].mean(dim=1, keepdim=True)
     return view
@@ -90,7 +87,7 @@ def local_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> Vi
 def _turned(
     coords: Tensor, values: Tensor, rows: Tensor, generator: torch.Generator, jitter: float
 ) -> View:
-    symmetry = random_symmetry(generator).to(coords.device)
+    symmetry = random_turn(generator).to(coords.device)
     changed = values[rows].clone()
     gain = 1.0 + jitter * torch.randn(1, generator=generator)
     shift = jitter * torch.randn(3, generator=generator)
@@ -101,9 +98,3 @@ def _turned(
     start = torch.randint(8, (3,), generator=generator)  # other cells at the coarse levels
     return View(turned + start.to(coords.device), changed, rows, torch.ones_like(rows).bool())
 
-
-def _first_of_each(coords: Tensor) -> Tensor:  # (V, 3) -> rows of distinct coordinates
-    keys, group = torch.unique(block_key(coords), return_inverse=True)
-    first = torch.full((len(keys),), len(coords), dtype=torch.int64, device=coords.device)
-    rows = torch.arange(len(coords), device=coords.device)
-    return first.scatter_reduce(0, group, rows, "amin").sort().values
