@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, gelu, normalize
 from geopurify_ros.core.student import VoxelScene
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import CheckpointError
-from geopurify_ros.train.crops import Crop, crops_of
+from geopurify_ros.train.crops import crops_of
 from geopurify_ros.train.scenes import TrainingScene
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule, fit
@@ -88,8 +88,8 @@ def contrast_loss(
 
 @dataclass(frozen=True)
 class _Unit:
-    scene: TrainingScene
-    crop: Crop
+    scene: str
+    coords: Tensor  # (M, 3)
     values: Tensor  # (M, CHANNELS)
 
 
@@ -105,7 +105,7 @@ class SelfDistillationTask:
         self._pair, self._schedule = net, schedule
         self._fresh = torch.zeros((0, _CODE_DIM))  # for the queue, of the last step
         self._units = [
-            _Unit(scene, crop, values[crop.rows])
+            _Unit(scene.name, crop.coords, values[crop.rows])
             for scene in scenes
             for voxels in (upright_scene(scene.voxels)[0],)
             for values in (inputs_of(voxels),)
@@ -120,7 +120,7 @@ class SelfDistillationTask:
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean `contrast_loss` of a masked and some local views."""
         unit = self._unit(step)
-        coords, values = unit.crop.coords, unit.values
+        coords, values = unit.coords, unit.values
         views = [masked_view(coords, values, generator)]
         views += [local_view(coords, values, generator) for _ in range(_LOCAL_VIEWS)]
         with torch.no_grad():
@@ -154,7 +154,7 @@ class SelfDistillationTask:
 
     def where(self, step: int) -> str:
         """The scene of a step."""
-        return f"scene {self._unit(step).scene.name}"
+        return f"scene {self._unit(step).scene}"
 
     def _unit(self, step: int) -> _Unit:
         epoch, place = divmod(step, len(self._units))
