@@ -7,7 +7,7 @@ import torch
 from train_scenes import box_map, box_scene, with_voxels
 
 from geopurify_ros.core.sparse_conv import index_of
-from geopurify_ros.errors import CheckpointError
+from geopurify_ros.errors import CheckpointError, InputError
 from geopurify_ros.train.selfsup import (
     SelfDistillation,
     SelfDistillationTask,
@@ -90,6 +90,15 @@ def test_it_trains_and_teaches_the_same_every_time(tmp_path):
     assert whole.id != random_teacher().id
     colder = with_voxels(scenes[0], features=torch.zeros_like(scenes[0].voxels.features))
     assert torch.equal(whole.features(colder.voxels), features)  # no VLM features
+
+
+def test_a_folder_of_a_network_of_other_levels_is_refused(tmp_path, monkeypatch):
+    scenes, schedule = [box_scene(0, size=10)], Schedule(steps=2, warmup=1)
+    train_selfsup(scenes, schedule, tmp_path, 10_000)
+    net = SparseUNet(CHANNELS, (32, 48))
+    monkeypatch.setattr("geopurify_ros.train.selfsup.SparseUNet", lambda _: net)
+    with pytest.raises(InputError, match="of a run with other settings: choose another folder"):
+        train_selfsup(scenes, schedule, tmp_path, 10_000)
 
 
 def test_the_average_follows_the_network_and_takes_no_gradient():

@@ -209,14 +209,14 @@ def train_selfsup(
         net = SelfDistillation().to(scenes[0].voxels.coords.device)
     settings = {
         "teacher": "selfsup", "scenes": [scene.name for scene in scenes],
-        "most_voxels": most_voxels,
+        "most_voxels": most_voxels, "channels": CHANNELS, "widths": net.teacher.net.widths,
     }
     task = SelfDistillationTask(net, scenes, schedule, most_voxels)
     history = fit(task, schedule, out, settings, stop_after=stop_after)
     path = out / "teacher.safetensors"
     if len(history) == schedule.steps:
         state = {n: t.cpu().contiguous() for n, t in net.teacher.net.state_dict().items()}
-        header = {**settings, "schedule": asdict(schedule), "widths": net.teacher.net.widths,
+        header = {**settings, "schedule": asdict(schedule),
                   "voxel_size_m": scenes[0].voxels.voxel_size_m}
         write_tensors(path, state, _KIND, header)
     return {"out": str(path), "steps": len(history), "last": history[-1]}
