@@ -107,7 +107,7 @@ def test_the_average_follows_the_network_and_takes_no_gradient():
     net = SelfDistillation()
     task = SelfDistillationTask(net, [scene], schedule, 10_000)
     loss, logged = task.loss(0, generator())
-    assert set(logged) == {"masked", "local", "alike"}
+    assert set(logged) == {"masked", "local", "groups", "alike"}
     loss.backward()
     assert all(p.grad is None for p in net.teacher.parameters())
     with torch.no_grad():

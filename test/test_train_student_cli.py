@@ -11,8 +11,8 @@ from train_scenes import FEATURE_DIM, write_scenes
 from geopurify_ros.cli import main, sample_room
 from geopurify_ros.config import Config
 from geopurify_ros.data.student_file import load_student
+from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
-from geopurify_ros.evaluate.probe import NoEncoder
 from geopurify_ros.train.scenes import load_scenes, make_scenes, random_rotation
 
 CPU = torch.device("cpu")
@@ -45,6 +45,15 @@ def test_scenes_are_maps_made_without_labels_each_once(rooms, tmp_path):
     assert float(as_is.up @ turned.up) < 0.99
     assert float((turned.normal @ turned.up.float()).abs().mean()) == pytest.approx(
         float((as_is.normal @ as_is.up.float()).abs().mean()), abs=0.05)
+
+
+def test_scenes_without_an_encoder_and_as_they_were_recorded(rooms, tmp_path, capsys):
+    code, result = run(capsys, "scenes", *rooms, "--out", tmp_path / "s", "--encoder", "none",
+                       "--unturned", "--every", 20)
+    assert (code, result["made"], result["encoder"]) == (0, 2, "none")
+    one, other = (scene.voxels for scene in load_scenes(tmp_path / "s"))
+    assert torch.equal(one.coords, other.coords)
+    assert one.features.shape[1] == 1
 
 
 def test_sequences_that_cannot_be_scenes_are_named(rooms, tmp_path):

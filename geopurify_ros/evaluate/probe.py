@@ -14,6 +14,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.student import VoxelScene, height_m
 from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import ClassScores, class_scores, confusion_matrix
 from geopurify_ros.evaluate.runner import map_sequence
@@ -22,22 +23,6 @@ from geopurify_ros.evaluate.table import scene_of
 _RIDGE = 1e-3  # of the mean diagonal of the Gram matrix
 _MOST_CLASSES = 20  # the commonest of the rooms to fit, as ScanNet's benchmark has 20
 Features = Callable[[VoxelScene], Tensor]
-
-
-class NoEncoder:
-    """Features of one useless channel: the probe looks at the map's geometry and colour only."""
-
-    id = "none"
-    feature_dim = 1
-    logit_scale = 1.0
-
-    def encode_image(self, rgb: Tensor) -> Tensor:
-        """(1, 3, H, W) -> (1, 1, 1, 1) ones."""
-        return rgb.new_ones((1, 1, 1, 1))
-
-    def encode_text(self, texts: tuple[str, ...]) -> Tensor:
-        """(L, 1) ones."""
-        return torch.ones((len(texts), 1))
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,11 @@ class TrainingScene:
 
 def make_scenes(
     sequences: list[Path], out: Path, encoder: ImageTextEncoder, config: Config,
-    device: torch.device, every: int = 1, seed: int = 0,
+    device: torch.device, every: int = 1, seed: int | None = 0,
 ) -> dict[str, Any]:
     """Map the sequences that are not in `out` yet, one map file per sequence.
+
+    Without a seed no scene is turned.
 
     Raises:
         InputError: no sequence, a folder that is none, two of one name, or one without voxels.
@@ -60,8 +62,9 @@ def make_scenes(
     for number, folder in enumerate(tqdm(sequences, desc="scenes", unit="scene")):
         path = out / f"{names[number]}.safetensors"
         if not path.exists():
-            turn = random_rotation(np.random.default_rng([seed, number]))
-            turn = turn if number % 2 else np.eye(4)
+            turn = np.eye(4)
+            if seed is not None and number % 2:
+                turn = random_rotation(np.random.default_rng([seed, number]))
             _map_one(folder, path, turn, Pipeline(encoder, config, device), every)
             made += 1
     return {"out": str(out), "scenes": len(names), "made": made, "encoder": encoder.id}

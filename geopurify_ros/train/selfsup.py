@@ -3,7 +3,8 @@
 Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a moving average of the
 network looks at whole pieces of a scene, and the network must find the same from a masked piece
 or from a small part of it. "The same" is the code that the average gives to that voxel, told from
-those of other voxels of the scene and of scenes before (He et al., MoCo, CVPR 2020).
+those of other voxels of the scene and of scenes before (He et al., MoCo, CVPR 2020), and the group
+that this code falls into among those of all scenes (groups.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from geopurify_ros.core.student import VoxelScene
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import CheckpointError
 from geopurify_ros.train.crops import crops_of
+from geopurify_ros.train.groups import equal_shares, group_loss
 from geopurify_ros.train.scenes import TrainingScene
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule, fit
@@ -38,7 +40,8 @@ from geopurify_ros.train.views import (
 
 _KIND = "geopurify_teacher"
 _CODE_DIM = 64
-_QUEUE = 2048  # codes of earlier scenes
+_GROUPS = 256
+_QUEUE = 4096  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
 _TARGETS = 1024  # voxels per view that are asked for
 _TEMPERATURE = 0.1
@@ -54,6 +57,7 @@ class Branch(nn.Module):
         self.net = SparseUNet(CHANNELS)
         self.hidden = nn.Linear(self.net.out_channels, 128)
         self.out = nn.Linear(128, _CODE_DIM)
+        self.groups = nn.Parameter(normalize(torch.randn(_GROUPS, _CODE_DIM), dim=1))
 
     def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, _CODE_DIM)
         """Unit codes of some voxels of a view."""
@@ -118,7 +122,7 @@ class SelfDistillationTask:
         return [(1.0, list(self._pair.student.parameters()))]
 
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean `contrast_loss` of a masked and some local views."""
+        """Mean of both losses over a masked and some local views."""
         unit = self._unit(step)
         coords, values = unit.coords, unit.values
         views = [masked_view(coords, values, generator)]
@@ -128,18 +132,22 @@ class SelfDistillationTask:
             taught = self._pair.teacher(whole, whole.rows)
         picks = torch.randperm(len(taught), generator=generator)[:_QUEUED_PER_STEP]
         self._fresh = taught[picks.to(taught.device)]
-        losses = [self._loss_of(view, taught, generator) for view in views]
+        parts = torch.stack([self._losses_of(view, taught, generator) for view in views])
         # of random pairs of codes: 1 where all are one
         alike = (self._fresh[1:] * self._fresh[:-1]).sum(dim=1).mean().item()
-        logged = {"masked": losses[0].item(), "local": losses[1].item(), "alike": alike}
-        return torch.stack(losses).mean(), logged
+        logged = {"masked": parts[0, 0].item(), "local": parts[1, 0].item(),
+                  "groups": parts[:, 1].mean().item(), "alike": alike}
+        return parts.sum(dim=1).mean(), logged
 
-    def _loss_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:
+    def _losses_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:  # (2,)
         asked = torch.nonzero(view.target).squeeze(1)
         order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
         asked = asked[order]
+        goal, queue = taught[view.rows[asked]], self._pair.queue
+        shares = equal_shares(torch.cat((goal, queue)), self._pair.teacher.groups)[: len(goal)]
         codes = self._pair.student(view, asked)
-        return contrast_loss(codes, taught[view.rows[asked]], self._pair.queue)
+        grouped = group_loss(codes, self._pair.student.groups, shares)
+        return torch.stack((contrast_loss(codes, goal, queue), grouped))
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -210,6 +218,7 @@ def train_selfsup(
     settings = {
         "teacher": "selfsup", "scenes": [scene.name for scene in scenes],
         "most_voxels": most_voxels, "channels": CHANNELS, "widths": net.teacher.net.widths,
+        "groups": len(net.teacher.groups),
     }
     task = SelfDistillationTask(net, scenes, schedule, most_voxels)
     history = fit(task, schedule, out, settings, stop_after=stop_after)

@@ -15,10 +15,13 @@ def add_commands(what: Any) -> None:
     one = add_command(what, "scenes", _scenes, "map sequences into scenes; reads no label")
     one.add_argument("sequences", type=Path, nargs="+", help="folders with color/ depth/ pose/")
     one.add_argument("--out", type=Path, required=True, help="folder for the scenes")
-    one.add_argument("--encoder", default="builtin", help="whose features the scenes hold")
+    one.add_argument("--encoder", default="builtin",
+                     help="whose features the scenes hold; none: for the teacher selfsup")
     one.add_argument("--voxel-size", type=float, default=0.05, help="edge of a voxel, metres")
     one.add_argument("--every", type=int, default=1, help="use every n-th frame")
     one.add_argument("--seed", type=int, default=0, help="of the rotation of each scene")
+    one.add_argument("--unturned", action="store_true",
+                     help="leave every scene as recorded (default: turn every second one)")
 
     one = add_command(what, "teacher", _teacher, "pre-train the teacher selfsup; reads no label")
     add_scenes(one)
@@ -109,6 +112,7 @@ def say(args: argparse.Namespace, text: str) -> None:
 def _scenes(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.config import Config, with_values
     from geopurify_ros.encoders import load_encoder, pick_device
+    from geopurify_ros.encoders.none import NoEncoder
     from geopurify_ros.errors import ConfigError
     from geopurify_ros.train.scenes import make_scenes
 
@@ -116,8 +120,9 @@ def _scenes(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"every is {args.every}, expected 1 or more")
     config = with_values(Config(), {"map.voxel_size_m": args.voxel_size})
     device = pick_device("auto")
-    encoder = load_encoder(args.encoder, device)
-    result = make_scenes(args.sequences, args.out, encoder, config, device, args.every, args.seed)
+    encoder = NoEncoder() if args.encoder == "none" else load_encoder(args.encoder, device)
+    seed = None if args.unturned else args.seed
+    result = make_scenes(args.sequences, args.out, encoder, config, device, args.every, seed)
     say(args, "{made} of {scenes} scenes made in {out}".format(**result))
     return result
 

@@ -19,6 +19,7 @@ from geopurify_ros.train.upright import first_of_each, random_turn
 CHANNELS = 8  # colour, normal, height, and 1 where the voxel is shown
 _MASK_CELL = 8  # voxels; masks are larger than what a surface gives away
 _MASK_SHARE = 0.5
+_COARSEST = 16  # voxels, a cell of the last level
 _LOCAL_SHARE = 0.25  # of the voxels of the piece
 
 
@@ -95,6 +96,6 @@ def _turned(
     changed[:, 3:6] = changed[:, 3:6] @ symmetry.T
     # CUDA multiplies no integer matrices; small ones are exact in float64
     turned = (coords[rows].to(torch.float64) @ symmetry.T.to(torch.float64)).to(torch.int64)
-    start = torch.randint(8, (3,), generator=generator)  # other cells at the coarse levels
+    start = torch.randint(_COARSEST, (3,), generator=generator)  # other cells at each level
     return View(turned + start.to(coords.device), changed, rows, torch.ones_like(rows).bool())
 
