@@ -7,6 +7,7 @@ import torch
 from train_scenes import box_map, box_scene, with_voxels
 
 from geopurify_ros.core.sparse_conv import index_of
+from geopurify_ros.data.tensor_file import write_tensors
 from geopurify_ros.errors import CheckpointError, InputError
 from geopurify_ros.train.selfsup import (
     SelfDistillation,
@@ -86,6 +87,10 @@ def test_it_trains_and_teaches_the_same_every_time(tmp_path):
     features = whole.features(scenes[0].voxels)
     assert features.shape == (len(scenes[0].voxels), 368)
     assert torch.equal(whole.features(scenes[0].voxels), features)
+    fused = whole.fused(scenes[0].voxels)
+    assert fused.shape == (len(features), 256)
+    assert torch.equal(whole.fused(scenes[0].voxels), fused)
+    assert not fused.requires_grad
     assert whole.id == load_selfsup(tmp_path / "a/teacher.safetensors").id
     assert whole.id != random_teacher().id
     colder = with_voxels(scenes[0], features=torch.zeros_like(scenes[0].voxels.features))
@@ -141,3 +146,7 @@ def test_a_file_that_is_no_teacher_is_refused(tmp_path):
     (tmp_path / "teacher.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged or no teacher"):
         load_selfsup(tmp_path / "teacher.safetensors")
+    write_tensors(tmp_path / "old.safetensors", {}, "geopurify_teacher",
+                  {"widths": [32, 48], "channels": 9})
+    with pytest.raises(CheckpointError, match="another version: geopurify train"):
+        load_selfsup(tmp_path / "old.safetensors")

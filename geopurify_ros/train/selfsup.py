@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, gelu, normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from geopurify_ros.core.student import VoxelScene
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
@@ -26,7 +26,7 @@ from geopurify_ros.errors import CheckpointError
 from geopurify_ros.train.crops import crops_of
 from geopurify_ros.train.groups import equal_shares, group_loss
 from geopurify_ros.train.scenes import TrainingScene
-from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
+from geopurify_ros.train.sparse_unet import FUSED, SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule, fit
 from geopurify_ros.train.upright import upright_scene
 from geopurify_ros.train.views import (
@@ -55,15 +55,14 @@ class Branch(nn.Module):
         """Random weights."""
         super().__init__()
         self.net = SparseUNet(CHANNELS)
-        self.hidden = nn.Linear(self.net.out_channels, 128)
-        self.out = nn.Linear(128, _CODE_DIM)
+        self.out = nn.Linear(FUSED, _CODE_DIM)
         self.groups = nn.Parameter(normalize(torch.randn(_GROUPS, _CODE_DIM), dim=1))
 
     def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, _CODE_DIM)
         """Unit codes of some voxels of a view."""
         levels = self.net(view.values, pyramid_of(view.coords))
-        features = torch.cat(levels, dim=1)[rows]
-        return normalize(self.out(gelu(self.hidden(features))), dim=1)
+        fused = self.net.fused([level.index_select(0, rows) for level in levels])
+        return normalize(self.out(fused), dim=1)
 
 
 class SelfDistillation(nn.Module):
@@ -188,6 +187,11 @@ class SelfSupTeacher:
         ]
         return normalize(torch.cat(centered, dim=1), dim=1)
 
+    @torch.inference_mode()
+    def fused(self, scene: VoxelScene) -> Tensor:  # (V, 256)
+        """All levels in one, not centred: for a probe across scenes."""
+        return self._net.fused(self._levels(scene))
+
     def uncentered(self, scene: VoxelScene) -> Tensor:  # (V, 368)
         """All levels side by side as the network gives them: for a probe across scenes."""
         return torch.cat(self._levels(scene), dim=1)
@@ -218,7 +222,7 @@ def train_selfsup(
     settings = {
         "teacher": "selfsup", "scenes": [scene.name for scene in scenes],
         "most_voxels": most_voxels, "channels": CHANNELS, "widths": net.teacher.net.widths,
-        "groups": len(net.teacher.groups),
+        "fused": FUSED, "groups": len(net.teacher.groups),
     }
     task = SelfDistillationTask(net, scenes, schedule, most_voxels)
     history = fit(task, schedule, out, settings, stop_after=stop_after)
@@ -243,6 +247,10 @@ def load_selfsup(path: Path) -> SelfSupTeacher:
         content = read_tensors(path, _KIND)
         if content is None:
             raise CheckpointError(f"{path} is no teacher of geopurify")
+        if (content[1]["channels"], content[1].get("fused")) != (CHANNELS, FUSED):
+            raise CheckpointError(
+                f"{path} is a teacher of another version: geopurify train teacher makes a new one"
+            )
         net = SparseUNet(CHANNELS, tuple(content[1]["widths"]))
         net.load_state_dict(content[0])
     except (SafetensorError, ValueError, TypeError, LookupError, RuntimeError, OSError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import gelu, relu
 
 from geopurify_ros.core.sparse_conv import (
     KernelMap,
@@ -18,6 +18,7 @@ from geopurify_ros.core.sparse_conv import (
 )
 
 WIDTHS = (32, 48, 64, 96, 128)  # of the levels; a cell of the last is 16 voxels wide
+FUSED = 256  # width of what all levels say together
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,7 @@ class SparseUNet(nn.Module):
         self.up = nn.ModuleList(SparseConv3d(b, a, 8) for a, b in pairs)
         self.join = nn.ModuleList(nn.Linear(2 * a, a) for a, _ in pairs)
         self.decode = nn.ModuleList(_Residual(a) for a, _ in pairs)
-
-    @property
-    def out_channels(self) -> int:
-        """Width of the result."""
-        return sum(self.widths)
+        self.fuse = nn.Linear(sum(widths), FUSED)
 
     def forward(self, values: Tensor, pyramid: Pyramid) -> list[Tensor]:
         """(V, C) -> one (V, width) per level, finest first."""
@@ -93,6 +90,10 @@ class SparseUNet(nn.Module):
             x = self.decode[level](x, pyramid.taps[level])
             levels.insert(0, x)
         return [_at_voxels(one, level, pyramid) for level, one in enumerate(levels)]
+
+    def fused(self, levels: list[Tensor]) -> Tensor:  # of `forward`, or some rows -> (R, FUSED)
+        """All levels in one; coarse cells no longer end where the lattice happens to have them."""
+        return gelu(self.fuse(torch.cat(levels, dim=1)))
 
 
 def _at_voxels(values: Tensor, level: int, pyramid: Pyramid) -> Tensor:

@@ -136,10 +136,13 @@ def _probe(args: argparse.Namespace) -> dict[str, Any]:
     rows = {
         "colour + normal + height": raw_features,
         "geometric": GeometricTeacher().features,
-        "selfsup, random weights": random_teacher().uncentered,
+        "selfsup, random weights": random_teacher().fused,
+        "selfsup, random weights, its levels side by side": random_teacher().uncentered,
     }
     if args.selfsup:
-        rows["selfsup"] = load_selfsup(args.selfsup).uncentered
+        teacher = load_selfsup(args.selfsup)
+        rows["selfsup"] = teacher.fused
+        rows["selfsup, its levels side by side"] = teacher.uncentered
     result = {}
     for name, features in rows.items():
         found = probe(train, test, features)
