@@ -92,7 +92,7 @@ class SparseUNet(nn.Module):
         return [_at_voxels(one, level, pyramid) for level, one in enumerate(levels)]
 
     def fused(self, levels: list[Tensor]) -> Tensor:  # of `forward`, or some rows -> (R, FUSED)
-        """All levels in one; coarse cells no longer end where the lattice happens to have them."""
+        """All levels in one, the output of the network: the training asks nothing else."""
         return gelu(self.fuse(torch.cat(levels, dim=1)))
 
 
