@@ -133,11 +133,12 @@ def _probe(args: argparse.Namespace) -> dict[str, Any]:
     config = _config(args)
     train = labeled_scenes(args.train, config, args.every)
     test = labeled_scenes(args.test, config, args.every)
+    untrained = random_teacher()
     rows = {
         "colour + normal + height": raw_features,
         "geometric": GeometricTeacher().features,
-        "selfsup, random weights": random_teacher().fused,
-        "selfsup, random weights, its levels side by side": random_teacher().uncentered,
+        "selfsup, random weights": untrained.fused,
+        "selfsup, random weights, its levels side by side": untrained.uncentered,
     }
     if args.selfsup:
         teacher = load_selfsup(args.selfsup)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from geopurify_ros.core.block_index import block_key
 from geopurify_ros.core.student import VoxelScene, height_m
+from geopurify_ros.train.sparse_unet import WIDTHS
 from geopurify_ros.train.upright import first_of_each, random_turn
 
 CHANNELS = 8  # colour, normal, height, and 1 where the voxel is shown
 _MASK_CELL = 8  # voxels; masks are larger than what a surface gives away
 _MASK_SHARE = 0.5
-_COARSEST = 16  # voxels, a cell of the last level
+_COARSEST = 2 ** (len(WIDTHS) - 1)  # voxels, a cell of the last level
 _LOCAL_SHARE = 0.25  # of the voxels of the piece
 
 
