@@ -86,7 +86,7 @@ def test_a_student_from_the_command_line(tmp_path, capsys, kind, encoder):
     assert header.metrics["loss"] == pytest.approx(result["metrics"]["loss"])
     assert float(net.scale.std()) > 0  # statistics of the inputs are in the file
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "student.safetensors", "progress.safetensors", "metrics.json", "curves.png"}
+        "student.safetensors", "progress.safetensors", "metrics.json", "curves.png", ".lock"}
     code, result = run(capsys, *options, "--seed", 1)
     assert code == 2
     assert "of a run with other settings" in result

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from train_scenes import FEATURE_DIM, box_map, box_scene
 
+from geopurify_ros.cli import main, sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.student import SMALL, StudentNet, scene_of_map
@@ -122,3 +123,16 @@ def test_data_efficiency_is_one_curve_over_scenes_and_seeds(tmp_path):
     assert Image.open(tmp_path / "efficiency.png").size == (560, 360)
     with pytest.raises(ConfigError, match="3 scenes are asked for, there are 2"):
         data_efficiency(scenes, [], GeometricTeacher(), run, [3], 1, tmp_path, tmp_path)
+
+
+def test_the_probe_from_the_command_line_draws_random_weights_more_than_once(capsys):
+    room = str(sample_room())
+    assert main(["train", "probe", "--json", "--train", room, "--test", room, "--every", "20",
+                 "--voxel-size", "0.1"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    random = result["selfsup, random weights"]
+    found = [one["miou"] for one in random["draws"]]
+    assert len(set(found)) == len(found) > 1
+    assert random["miou"] == pytest.approx(sum(found) / len(found))
+    # fitted and scored on one room: whatever sees neighbours tells more than a voxel by itself
+    assert random["miou"] > result["colour + normal + height"]["miou"]

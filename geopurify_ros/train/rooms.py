@@ -26,6 +26,7 @@ from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.camera import develop, measure_depth, random_intrinsics, random_pose
 from geopurify_ros.train.catalogue import SPLITS, Model, splits_of, usable_models
 from geopurify_ros.train.classes import room_classes
+from geopurify_ros.train.folder_lock import one_at_a_time
 from geopurify_ros.train.furnish import build_room
 from geopurify_ros.train.pathtrace import PathTracer
 from geopurify_ros.train.render import Camera, render
@@ -82,7 +83,8 @@ def make_rooms(
         Counts, for --json.
 
     Raises:
-        InputError: furniture or ray caster missing, or `out` holds rooms of other settings.
+        InputError: furniture or ray caster missing, `out` holds rooms of other settings, or
+            another process makes some there.
         ConfigError: a number that makes no sense.
     """
     if num_rooms < 1 or num_workers < 1:
@@ -91,11 +93,12 @@ def make_rooms(
     if settings.path_traced:
         num_workers = 1  # Cycles uses every core by itself
     out.mkdir(parents=True, exist_ok=True)
-    _check_same_settings(out, settings)
-    missing = [n for n in range(num_rooms) if not room_folder(out, n).exists()]
-    jobs = [(out, number, settings) for number in missing]
-    for _ in tqdm(_each(jobs, num_workers), total=len(jobs), unit="room", disable=not jobs):
-        pass
+    with one_at_a_time(out):
+        _check_same_settings(out, settings)
+        missing = [n for n in range(num_rooms) if not room_folder(out, n).exists()]
+        jobs = [(out, number, settings) for number in missing]
+        for _ in tqdm(_each(jobs, num_workers), total=len(jobs), unit="room", disable=not jobs):
+            pass
     return {
         "out": str(out), "rooms": num_rooms, "made": len(missing), "views": settings.num_views,
         "split": settings.split, "models": len(models_of(settings.split)),

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from geopurify_ros.train.student_cli import (
@@ -19,6 +20,8 @@ from geopurify_ros.train.student_cli import (
     scenes_of,
     teacher_of,
 )
+
+_RANDOM_DRAWS = 4  # one draw of random weights may be a lucky or an unlucky one
 
 
 def add_studies(what: Any) -> None:
@@ -133,22 +136,24 @@ def _probe(args: argparse.Namespace) -> dict[str, Any]:
     config = _config(args)
     train = labeled_scenes(args.train, config, args.every)
     test = labeled_scenes(args.test, config, args.every)
-    untrained = random_teacher()
+    untrained = [random_teacher(seed) for seed in range(_RANDOM_DRAWS)]
     rows = {
-        "colour + normal + height": raw_features,
-        "geometric": GeometricTeacher().features,
-        "selfsup, random weights": untrained.fused,
-        "selfsup, random weights, its levels side by side": untrained.uncentered,
+        "colour + normal + height": [raw_features],
+        "geometric": [GeometricTeacher().features],
+        "selfsup, random weights": [one.fused for one in untrained],
+        "selfsup, random weights, its levels side by side": [one.uncentered for one in untrained],
     }
     if args.selfsup:
         teacher = load_selfsup(args.selfsup)
-        rows["selfsup"] = teacher.fused
-        rows["selfsup, its levels side by side"] = teacher.uncentered
+        rows["selfsup"] = [teacher.fused]
+        rows["selfsup, its levels side by side"] = [teacher.uncentered]
     result = {}
     for name, features in rows.items():
-        found = probe(train, test, features)
-        result[name] = {"miou": found.miou, "macc": found.macc, "per_class": found.iou}
-        say(args, f"| {name} | {found.miou:.3f} | {found.macc:.3f} |")
+        found = [probe(train, test, one) for one in features]
+        miou, macc = fmean(one.miou for one in found), fmean(one.macc for one in found)
+        draws = [{"miou": one.miou, "macc": one.macc, "per_class": one.iou} for one in found]
+        result[name] = {"miou": miou, "macc": macc, "draws": draws}
+        say(args, f"| {name} | {miou:.3f} | {macc:.3f} |")
     return result
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.curves import draw_curves
+from geopurify_ros.train.folder_lock import one_at_a_time
 
 _KIND = "geopurify_training"
 _WARMUP_START = 1e-6  # share of the learning rate at step 0 (METHODS 1.6)
@@ -99,9 +100,18 @@ def fit(
         One dictionary per step: loss, learning rate and what the task logs.
 
     Raises:
-        InputError: the loss is not finite, or `out` holds another run.
+        InputError: the loss is not finite, `out` holds another run, or another process is at
+            work there.
     """
     out.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(out):
+        return _fit(task, schedule, out, settings, save_every, stop_after)
+
+
+def _fit(
+    task: Task, schedule: Schedule, out: Path, settings: dict[str, Any], save_every: int,
+    stop_after: int | None,
+) -> list[dict[str, float]]:
     multipliers, groups = zip(*task.groups(), strict=True)
     optimizer = torch.optim.AdamW(
         [{"params": group} for group in groups], schedule.base_lr,
