@@ -20,7 +20,14 @@ from geopurify_ros.train.selfsup import (
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule
 from geopurify_ros.train.upright import upright_scene
-from geopurify_ros.train.views import CHANNELS, global_view, inputs_of, local_view, masked_view
+from geopurify_ros.train.views import (
+    CHANNELS,
+    global_view,
+    inputs_of,
+    local_view,
+    masked_view,
+    rarity,
+)
 
 
 def generator(seed=0):
@@ -63,6 +70,27 @@ def test_views_show_and_hide_what_they_should():
     hidden = [not view.values[:, 3:6].any() for view in local]
     assert any(hidden)
     assert not all(hidden)
+
+
+def test_voxels_of_large_planes_are_asked_less_often():
+    steps = torch.arange(20)
+    floor = torch.cartesian_prod(steps, steps, torch.zeros(1, dtype=torch.int64))
+    board = torch.tensor([[3, 3, 8], [3, 4, 9], [4, 3, 8], [4, 4, 9]])  # two offsets, one plane
+    wall = torch.tensor([[9, 9, 4]])
+    normal = torch.tensor([[0.1, 0, 0.9]] * 404 + [[-0.8, 0.2, 0]])
+    found = rarity(torch.cat((floor, board, wall)), normal)
+    torch.testing.assert_close(found[:400], torch.full((400,), 400**-0.5))
+    torch.testing.assert_close(found[400:404], torch.full((4,), 0.5))
+    assert found[404] == 1.0
+    # the two sides of a board are two planes
+    assert rarity(board[:2], torch.tensor([[0, 0, 1.0], [0, 0, -1.0]])).tolist() == [1.0, 1.0]
+
+
+def test_a_masked_view_of_a_small_piece_hides_something():
+    coords = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    for seed in range(20):
+        view = masked_view(coords, torch.ones((3, CHANNELS)), torch.Generator().manual_seed(seed))
+        assert bool(view.target.any())
 
 
 def test_the_loss_is_a_cross_entropy_over_the_voxels_and_the_queue():

@@ -36,6 +36,7 @@ from geopurify_ros.train.views import (
     inputs_of,
     local_view,
     masked_view,
+    rarity,
 )
 
 _KIND = "geopurify_teacher"
@@ -43,7 +44,7 @@ _CODE_DIM = 64
 _GROUPS = 256
 _QUEUE = 4096  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
-_TARGETS = 1024  # voxels per view that are asked for
+_TARGETS = 1024  # voxels per view that are asked for, rare ones more often
 _TEMPERATURE = 0.1
 _LOCAL_VIEWS = 2
 
@@ -94,6 +95,7 @@ class _Unit:
     scene: str
     coords: Tensor  # (M, 3)
     values: Tensor  # (M, CHANNELS)
+    rarity: Tensor  # (M,), on the CPU, where the dice are
 
 
 class SelfDistillationTask:
@@ -108,12 +110,13 @@ class SelfDistillationTask:
         self._pair, self._schedule = net, schedule
         self._fresh = torch.zeros((0, _CODE_DIM))  # for the queue, of the last step
         self._units = [
-            _Unit(scene.name, crop.coords, values[crop.rows])
+            _Unit(scene.name, crop.coords, values[crop.rows],
+                  rarity(crop.coords, voxels.normal[crop.rows]).cpu())
             for scene in scenes
             for voxels in (upright_scene(scene.voxels)[0],)
             for values in (inputs_of(voxels),)
             for crop in crops_of(voxels, most_voxels)
-            if len(crop) >= 256
+            if len(crop) >= _QUEUED_PER_STEP
         ]
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
@@ -129,19 +132,22 @@ class SelfDistillationTask:
         with torch.no_grad():
             whole = global_view(coords, values, generator)
             taught = self._pair.teacher(whole, whole.rows)
-        picks = torch.randperm(len(taught), generator=generator)[:_QUEUED_PER_STEP]
+        picks = unit.rarity.multinomial(_QUEUED_PER_STEP, generator=generator)
         self._fresh = taught[picks.to(taught.device)]
-        parts = torch.stack([self._losses_of(view, taught, generator) for view in views])
+        parts = torch.stack([self._losses_of(view, unit, taught, generator) for view in views])
         # of random pairs of codes: 1 where all are one
         alike = (self._fresh[1:] * self._fresh[:-1]).sum(dim=1).mean().item()
         logged = {"masked": parts[0, 0].item(), "local": parts[1, 0].item(),
                   "groups": parts[:, 1].mean().item(), "alike": alike}
         return parts.sum(dim=1).mean(), logged
 
-    def _losses_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:  # (2,)
+    def _losses_of(
+        self, view: View, unit: _Unit, taught: Tensor, generator: torch.Generator
+    ) -> Tensor:  # (2,)
         asked = torch.nonzero(view.target).squeeze(1)
-        order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
-        asked = asked[order]
+        rare = unit.rarity[view.rows[asked].cpu()]
+        order = rare.multinomial(min(_TARGETS, len(asked)), generator=generator)
+        asked = asked[order.to(asked.device)]
         goal, queue = taught[view.rows[asked]], self._pair.queue
         shares = equal_shares(torch.cat((goal, queue)), self._pair.teacher.groups)[: len(goal)]
         codes = self._pair.student(view, asked)
