@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,16 @@ def test_interrupt_ends_the_node_with_exit_code_0(said_first, after_s):
     said += node.communicate(timeout=60)[0]
     assert "Traceback" not in said, said
     assert node.returncode == 0, said
+
+
+def test_the_last_line_of_json_counts_the_frames():
+    node = subprocess.Popen([*RUN, "--json"], env=dict(os.environ), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "mapping: images on" not in (line := node.stderr.readline()):
+        assert line
+    node.send_signal(signal.SIGINT)
+    out, err = node.communicate(timeout=60)
+    assert json.loads(out.splitlines()[-1]) == {"received": 0, "fused": 0}, err
 
 
 @pytest.mark.parametrize(

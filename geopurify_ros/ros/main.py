@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import NoReturn
 
 import rclpy
@@ -14,6 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from geopurify_ros.config import Config
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.node import MappingNode
+from geopurify_ros.ros.report import FrameCounts
 
 
 class _NodeLog(logging.Handler):
@@ -27,8 +29,15 @@ class _NodeLog(logging.Handler):
         self._logger.warning(record.getMessage())
 
 
-def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
-    """Run the node until it is interrupted; the exit code."""
+def run_node(
+    ros_arguments: list[str],
+    defaults: Config | None = None,
+    at_end: Callable[[dict[str, int]], None] = lambda _: None,
+) -> int:
+    """Run the node until it is interrupted; the exit code.
+
+    `at_end` gets the counts of frames (`FrameCounts.snapshot`) unless the node failed.
+    """
     try:
         rclpy.init(args=ros_arguments)
     except Exception as error:  # rclpy's own classes for a bad argument or parameter file
@@ -58,6 +67,7 @@ def run_node(ros_arguments: list[str], defaults: Config | None = None) -> int:
         if node is not None:
             _close(node)
         rclpy.try_shutdown()
+    at_end((FrameCounts() if node is None else node.counts).snapshot())
     if interrupted:
         _leave()
     return 0
