@@ -20,14 +20,7 @@ from geopurify_ros.train.selfsup import (
 from geopurify_ros.train.sparse_unet import SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule
 from geopurify_ros.train.upright import upright_scene
-from geopurify_ros.train.views import (
-    CHANNELS,
-    global_view,
-    inputs_of,
-    local_view,
-    masked_view,
-    rarity,
-)
+from geopurify_ros.train.views import CHANNELS, global_view, inputs_of, local_view, masked_view
 
 
 def generator(seed=0):
@@ -72,20 +65,6 @@ def test_views_show_and_hide_what_they_should():
     assert not all(hidden)
 
 
-def test_voxels_of_large_planes_are_asked_less_often():
-    steps = torch.arange(20)
-    floor = torch.cartesian_prod(steps, steps, torch.zeros(1, dtype=torch.int64))
-    board = torch.tensor([[3, 3, 8], [3, 4, 9], [4, 3, 8], [4, 4, 9]])  # two offsets, one plane
-    wall = torch.tensor([[9, 9, 4]])
-    normal = torch.tensor([[0.1, 0, 0.9]] * 404 + [[-0.8, 0.2, 0]])
-    found = rarity(torch.cat((floor, board, wall)), normal)
-    torch.testing.assert_close(found[:400], torch.full((400,), 400**-0.5))
-    torch.testing.assert_close(found[400:404], torch.full((4,), 0.5))
-    assert found[404] == 1.0
-    # the two sides of a board are two planes
-    assert rarity(board[:2], torch.tensor([[0, 0, 1.0], [0, 0, -1.0]])).tolist() == [1.0, 1.0]
-
-
 def test_a_masked_view_of_a_small_piece_hides_something():
     coords = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0]])
     for seed in range(20):
@@ -113,7 +92,7 @@ def test_it_trains_and_teaches_the_same_every_time(tmp_path):
     train_selfsup(scenes, schedule, tmp_path / "a", 10_000)
     whole = load_selfsup(tmp_path / "a/teacher.safetensors")
     features = whole.features(scenes[0].voxels)
-    assert features.shape == (len(scenes[0].voxels), 368)
+    assert features.shape == (len(scenes[0].voxels), 80)
     assert torch.equal(whole.features(scenes[0].voxels), features)
     fused = whole.fused(scenes[0].voxels)
     assert fused.shape == (len(features), 256)
@@ -165,7 +144,7 @@ def test_a_scene_lying_on_its_side_is_seen_upright():
     assert len(box_map()[1]) == len(coords)
     seen = upright_scene(lying)[0]
     assert torch.allclose(inputs_of(seen)[:, 5:], inputs_of(voxel_scene)[:, 5:], atol=1e-6)
-    assert random_teacher().features(lying).shape == (len(coords), 368)
+    assert random_teacher().features(lying).shape == (len(coords), 80)
 
 
 def test_a_file_that_is_no_teacher_is_refused(tmp_path):

@@ -36,7 +36,6 @@ from geopurify_ros.train.views import (
     inputs_of,
     local_view,
     masked_view,
-    rarity,
 )
 
 _KIND = "geopurify_teacher"
@@ -44,9 +43,10 @@ _CODE_DIM = 64
 _GROUPS = 256
 _QUEUE = 4096  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
-_TARGETS = 1024  # voxels per view that are asked for, rare ones more often
+_TARGETS = 1024  # voxels per view that are asked for
 _TEMPERATURE = 0.1
 _LOCAL_VIEWS = 2
+_TAUGHT_LEVELS = 2  # the finest: an embedding of all purifies worse (BENCHMARK.md)
 
 
 class Branch(nn.Module):
@@ -95,7 +95,6 @@ class _Unit:
     scene: str
     coords: Tensor  # (M, 3)
     values: Tensor  # (M, CHANNELS)
-    rarity: Tensor  # (M,), on the CPU, where the dice are
 
 
 class SelfDistillationTask:
@@ -110,8 +109,7 @@ class SelfDistillationTask:
         self._pair, self._schedule = net, schedule
         self._fresh = torch.zeros((0, _CODE_DIM))  # for the queue, of the last step
         self._units = [
-            _Unit(scene.name, crop.coords, values[crop.rows],
-                  rarity(crop.coords, voxels.normal[crop.rows]).cpu())
+            _Unit(scene.name, crop.coords, values[crop.rows])
             for scene in scenes
             for voxels in (upright_scene(scene.voxels)[0],)
             for values in (inputs_of(voxels),)
@@ -132,22 +130,19 @@ class SelfDistillationTask:
         with torch.no_grad():
             whole = global_view(coords, values, generator)
             taught = self._pair.teacher(whole, whole.rows)
-        picks = unit.rarity.multinomial(_QUEUED_PER_STEP, generator=generator)
+        picks = torch.randperm(len(taught), generator=generator)[:_QUEUED_PER_STEP]
         self._fresh = taught[picks.to(taught.device)]
-        parts = torch.stack([self._losses_of(view, unit, taught, generator) for view in views])
+        parts = torch.stack([self._losses_of(view, taught, generator) for view in views])
         # of random pairs of codes: 1 where all are one
         alike = (self._fresh[1:] * self._fresh[:-1]).sum(dim=1).mean().item()
         logged = {"masked": parts[0, 0].item(), "local": parts[1, 0].item(),
                   "groups": parts[:, 1].mean().item(), "alike": alike}
         return parts.sum(dim=1).mean(), logged
 
-    def _losses_of(
-        self, view: View, unit: _Unit, taught: Tensor, generator: torch.Generator
-    ) -> Tensor:  # (2,)
+    def _losses_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:  # (2,)
         asked = torch.nonzero(view.target).squeeze(1)
-        rare = unit.rarity[view.rows[asked].cpu()]
-        order = rare.multinomial(min(_TARGETS, len(asked)), generator=generator)
-        asked = asked[order.to(asked.device)]
+        order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
+        asked = asked[order]
         goal, queue = taught[view.rows[asked]], self._pair.queue
         shares = equal_shares(torch.cat((goal, queue)), self._pair.teacher.groups)[: len(goal)]
         codes = self._pair.student(view, asked)
@@ -181,16 +176,15 @@ class SelfSupTeacher:
     def __init__(self, net: SparseUNet) -> None:
         """The network is frozen in eval mode."""
         self._net = net.eval().requires_grad_(False)
-        content = hashlib.blake2b(digest_size=6)
+        content = hashlib.blake2b(bytes([_TAUGHT_LEVELS]), digest_size=6)
         for tensor in net.state_dict().values():
             content.update(tensor.cpu().numpy().tobytes())
         self.id = f"selfsup-{content.hexdigest()}"
 
-    def features(self, scene: VoxelScene) -> Tensor:  # (V, 368) unit norm
-        """All levels side by side, each centred over the scene and of equal length."""
-        centered = [
-            normalize(level - level.mean(dim=0), dim=1) for level in self._levels(scene)
-        ]
+    def features(self, scene: VoxelScene) -> Tensor:  # (V, 80) unit norm
+        """The two finest levels side by side, each centred over the scene and of equal length."""
+        finest = self._levels(scene)[:_TAUGHT_LEVELS]
+        centered = [normalize(level - level.mean(dim=0), dim=1) for level in finest]
         return normalize(torch.cat(centered, dim=1), dim=1)
 
     @torch.inference_mode()

@@ -49,21 +49,6 @@ def inputs_of(scene: VoxelScene) -> Tensor:  # (V, CHANNELS) float32
     )
 
 
-def rarity(coords: Tensor, normal: Tensor) -> Tensor:  # (V, 3), (V, 3) -> (V,) float32
-    """How often a voxel is asked: one over the root of the size of the plane that it lies in.
-
-    Planes are told by the nearest axis of the normal and two voxels of offset along it. Walls and
-    floors are most of a room, and would be most of what is learnt.
-    """
-    axis = normal.abs().argmax(dim=1, keepdim=True)
-    ahead = torch.take_along_dim(normal, axis, 1) > 0
-    offset = torch.div(torch.take_along_dim(coords, axis, 1), 2, rounding_mode="floor")
-    planes = torch.cat((axis, ahead.to(torch.int64), offset), dim=1)
-    _, member, count = torch.unique(planes, dim=0, return_inverse=True, return_counts=True)
-    size: Tensor = count[member].to(torch.float32)
-    return size.rsqrt()
-
-
 def global_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> View:
     """Everything, turned, in slightly other colours: what the teacher sees."""
     return _turned(coords, values, torch.arange(len(coords), device=coords.device), generator,
