@@ -192,7 +192,7 @@ def _run(args: argparse.Namespace) -> int:
         remap += ["-r", f"{own}:={topic}"]
     if args.config and uses_sim_time(args.config):
         remap += ["-p", "use_sim_time:=true"]
-    tell = (lambda counts: print(json.dumps(counts))) if args.json else (lambda _: None)
+    tell = (lambda counts: print(json.dumps(counts))) if args.json else None
     return run_node(["geopurify", "--ros-args", *remap, *args.ros_args], config_of(args), tell)
 
 

@@ -32,7 +32,7 @@ class _NodeLog(logging.Handler):
 def run_node(
     ros_arguments: list[str],
     defaults: Config | None = None,
-    at_end: Callable[[dict[str, int]], None] = lambda _: None,
+    at_end: Callable[[dict[str, int]], None] | None = None,
 ) -> int:
     """Run the node until it is interrupted; the exit code.
 
@@ -67,7 +67,8 @@ def run_node(
         if node is not None:
             _close(node)
         rclpy.try_shutdown()
-    at_end((FrameCounts() if node is None else node.counts).snapshot())
+    if at_end is not None:
+        at_end((FrameCounts() if node is None else node.counts).snapshot())
     if interrupted:
         _leave()
     return 0
