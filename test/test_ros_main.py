@@ -96,3 +96,27 @@ def test_a_callback_that_raises_is_told_and_ends_nothing(monkeypatch):
     (sentence,) = said
     assert "the node goes on" in sentence
     assert "never thought of" in sentence
+
+
+def test_an_interrupt_while_closing_still_counts_the_frames(monkeypatch):
+    """ROS may end the context before Python hears of the interrupt: it comes while we close."""
+    from geopurify_ros.ros import main
+    from geopurify_ros.ros.report import FrameCounts
+
+    class Node:
+        counts = FrameCounts()
+
+        def close(self):
+            raise KeyboardInterrupt
+
+    def serve(_defaults, nodes):
+        nodes.append(Node())
+        return 0
+
+    told, left = [], []
+    monkeypatch.setattr(main.rclpy, "init", lambda args: None)
+    monkeypatch.setattr(main, "_serve", serve)
+    monkeypatch.setattr(main, "_leave", lambda: left.append(True))
+    assert main.run_node([], None, told.append) == 0
+    assert told == [FrameCounts().snapshot()]
+    assert left == [True]

@@ -43,19 +43,35 @@ def run_node(
     except Exception as error:  # rclpy's own classes for a bad argument or parameter file
         print(f"mapping: ROS refused the arguments: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
-    node, interrupted = None, False
+    nodes: list[MappingNode] = []
+    code, interrupted = 0, False
     try:
+        code = _serve(defaults, nodes)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        interrupted |= _close(nodes)
+    if code == 0 and at_end is not None:
+        at_end((nodes[0].counts if nodes else FrameCounts()).snapshot())
+    if interrupted:
+        _leave()
+    return code
+
+
+def _serve(defaults: Config | None, nodes: list[MappingNode]) -> int:
+    """Start a node, put it into `nodes` and serve it until the context ends; the exit code."""
+    try:
+        # first, while nobody can wait for us: interrupted half-made, rclpy's own class complains
+        executor = SingleThreadedExecutor()
         node = MappingNode(defaults)
+        nodes.append(node)
         logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
         if node.config.lifecycle.autostart:
             _start(node)
-        executor = SingleThreadedExecutor()
         executor.add_node(node)
         _spin(executor, node)
     except ExternalShutdownException:
         pass
-    except KeyboardInterrupt:
-        interrupted = True
     except GeoPurifyError as error:
         print(f"mapping: {error}", file=sys.stderr)
         return 2
@@ -63,14 +79,6 @@ def run_node(
         if rclpy.ok():
             raise
         # interrupted while it was starting: what it made last has no context any more
-    finally:
-        if node is not None:
-            _close(node)
-        rclpy.try_shutdown()
-    if at_end is not None:
-        at_end((FrameCounts() if node is None else node.counts).snapshot())
-    if interrupted:
-        _leave()
     return 0
 
 
@@ -106,12 +114,19 @@ def _leave() -> NoReturn:
     os._exit(0)
 
 
-def _close(node: MappingNode) -> None:
+def _close(nodes: list[MappingNode]) -> bool:
+    """Whether an interrupt cut it short: a second one, or the first, of which ROS knew before."""
     try:
-        node.close()
-        node.destroy_node()
+        for node in nodes:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
     except KeyboardInterrupt:
-        pass  # a second Ctrl-C while closing: we are going already
+        return True
+    except Exception:
+        if rclpy.ok():
+            raise
+    return False
 
 
 def main() -> int:
