@@ -61,7 +61,7 @@ def run_node(
 def _serve(defaults: Config | None, nodes: list[MappingNode]) -> int:
     """Start a node, put it into `nodes` and serve it until the context ends; the exit code."""
     try:
-        # first, while nobody can wait for us: interrupted half-made, rclpy's own class complains
+        # before the node: rclpy prints a trace where an interrupt leaves half an executor
         executor = SingleThreadedExecutor()
         node = MappingNode(defaults)
         nodes.append(node)
@@ -126,6 +126,7 @@ def _close(nodes: list[MappingNode]) -> bool:
     except Exception:
         if rclpy.ok():
             raise
+        # the context goes while we close, and with it all that is left to destroy
     return False
 
 
