@@ -13,6 +13,9 @@ from types import SimpleNamespace
 import pytest
 from rclpy.executors import ExternalShutdownException
 
+from geopurify_ros.ros.interrupts import Interrupts
+from geopurify_ros.ros.report import FrameCounts
+
 RUN = [sys.executable, "-m", "geopurify_ros.cli", "run"]
 
 
@@ -48,6 +51,18 @@ def test_the_last_line_of_json_counts_the_frames():
     assert json.loads(out.splitlines()[-1]) == {"received": 0, "fused": 0}, err
 
 
+def test_sigterm_ends_the_node_as_an_interrupt_does():
+    node = subprocess.Popen([*RUN, "--json"], env=dict(os.environ), text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "mapping: images on" not in (line := node.stderr.readline()):
+        assert line
+    node.send_signal(signal.SIGTERM)
+    out, err = node.communicate(timeout=60)
+    assert node.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["received"] == 0
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -81,7 +96,7 @@ def test_a_callback_that_raises_is_told_and_ends_nothing(monkeypatch):
     said, steps = [], iter([RuntimeError("never thought of"), None, ExternalShutdownException()])
 
     class Executor:
-        def spin_once(self):
+        def spin_once(self, timeout_sec):
             step = next(steps)
             if step is not None:
                 raise step
@@ -91,30 +106,30 @@ def test_a_callback_that_raises_is_told_and_ends_nothing(monkeypatch):
             return SimpleNamespace(error=said.append)
 
     monkeypatch.setattr(main.rclpy, "ok", lambda: True)
-    with pytest.raises(ExternalShutdownException):
-        main._spin(Executor(), Node())
+    main._spin(Executor(), Node(), Interrupts())
+    assert next(steps, "all served") == "all served"
     (sentence,) = said
     assert "the node goes on" in sentence
     assert "never thought of" in sentence
 
 
-def test_an_interrupt_while_closing_still_counts_the_frames(monkeypatch):
-    """ROS may end the context before Python hears of the interrupt: it comes while we close."""
+def test_a_second_interrupt_while_closing_still_counts_the_frames(monkeypatch):
     from geopurify_ros.ros import main
-    from geopurify_ros.ros.report import FrameCounts
 
     class Node:
         counts = FrameCounts()
 
         def close(self):
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
-    def serve(_defaults, nodes):
+    def serve(_arguments, _defaults, nodes, interrupts):
         nodes.append(Node())
+        interrupts.is_noting = True
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.is_asked
         return 0
 
     told, left = [], []
-    monkeypatch.setattr(main.rclpy, "init", lambda args: None)
     monkeypatch.setattr(main, "_serve", serve)
     monkeypatch.setattr(main, "_leave", lambda: left.append(True))
     assert main.run_node([], None, told.append) == 0

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
@@ -108,8 +107,6 @@ def _play(player: BagPlayer, bag: Bag, speed: float, loop: bool) -> Iterator[int
                 due += min((time_ns - last_ns) * 1e-9 / speed, _LONGEST_PAUSE_S)
             last_ns = time_ns
             time.sleep(max(0.0, due - time.monotonic()))
-            if not rclpy.ok():
-                return
             player.publish(topic, time_ns, data)
             yield number
         if last_ns is None:

@@ -30,6 +30,7 @@ from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.evaluate.clouds import LabeledPoints, cloud_scores
 from geopurify_ros.msg import QueryResult
 from geopurify_ros.ros.demo_files import write_picture, write_ply
+from geopurify_ros.ros.interrupts import ros_session
 from geopurify_ros.ros.isolation import isolated_environment
 from geopurify_ros.ros.point_cloud2 import read_points
 
@@ -175,12 +176,9 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     environment = isolated_environment()
     os.environ.update(environment)
-    rclpy.init(args=[])
-    try:
+    with ros_session():
         client = DemoClient()
         replies = _converse(client, sequence, out, rate_hz, say)
-    finally:
-        rclpy.try_shutdown()
     summary = _summary(client, replies[0], replies[1], sequence)
     plain = _points(client.newest["map_cloud"])
     for stem, reply in zip(("labels", "all_names"), replies, strict=True):

@@ -11,6 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
+from geopurify_ros.ros.interrupts import ros_session
+
 _NODE_S = 4.0  # for discovery; loopback answers within one
 _REPORT_S = 4.0  # four reports of the node
 _LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
@@ -24,12 +26,9 @@ def examine(namespace: str, say: Callable[[str], None]) -> dict[str, Any]:
         {"ok": bool, "node": name, "statuses": [{"name", "level", "message", "values"}, ...]}
     """
     name = f"/{namespace.strip('/')}/mapping".replace("//", "/")
-    rclpy.init(args=[])
-    try:
+    with ros_session():
         doctor = Node("geopurify_doctor")
         statuses = _Patient(doctor, name).statuses()
-    finally:
-        rclpy.try_shutdown()
     for status in statuses:
         say(f"{status['level']:>5}  {status['name']}: {status['message']}")
         if status["level"] != "ok" or status["name"].endswith("inputs"):

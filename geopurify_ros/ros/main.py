@@ -13,9 +13,12 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from geopurify_ros.config import Config
-from geopurify_ros.errors import GeoPurifyError
+from geopurify_ros.errors import ConfigError, GeoPurifyError
+from geopurify_ros.ros.interrupts import Interrupts, init_ros
 from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.report import FrameCounts
+
+_LOOK_S = 0.1  # how often we look for an interrupt while nothing happens
 
 
 class _NodeLog(logging.Handler):
@@ -38,29 +41,32 @@ def run_node(
 
     `at_end` gets the counts of frames (`FrameCounts.snapshot`) unless the node failed.
     """
-    try:
-        rclpy.init(args=ros_arguments)
-    except Exception as error:  # rclpy's own classes for a bad argument or parameter file
-        print(f"mapping: ROS refused the arguments: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 2
     nodes: list[MappingNode] = []
-    code, interrupted = 0, False
-    try:
-        code = _serve(defaults, nodes)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        interrupted |= _close(nodes)
+    code = 0
+    with Interrupts() as interrupts:
+        try:
+            code = _serve(ros_arguments, defaults, nodes, interrupts)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            interrupts.is_noting = False
+            _close(nodes)
     if code == 0 and at_end is not None:
         at_end((nodes[0].counts if nodes else FrameCounts()).snapshot())
-    if interrupted:
+    if code == 0 and interrupts.is_asked:
         _leave()
     return code
 
 
-def _serve(defaults: Config | None, nodes: list[MappingNode]) -> int:
-    """Start a node, put it into `nodes` and serve it until the context ends; the exit code."""
+def _serve(
+    ros_arguments: list[str],
+    defaults: Config | None,
+    nodes: list[MappingNode],
+    interrupts: Interrupts,
+) -> int:
+    """Start a node, put it into `nodes` and serve it until we shall end; the exit code."""
     try:
+        _init(ros_arguments)
         # before the node: rclpy prints a trace where an interrupt leaves half an executor
         executor = SingleThreadedExecutor()
         node = MappingNode(defaults)
@@ -69,17 +75,20 @@ def _serve(defaults: Config | None, nodes: list[MappingNode]) -> int:
         if node.config.lifecycle.autostart:
             _start(node)
         executor.add_node(node)
-        _spin(executor, node)
-    except ExternalShutdownException:
-        pass
+        interrupts.is_noting = True
+        _spin(executor, node, interrupts)
     except GeoPurifyError as error:
         print(f"mapping: {error}", file=sys.stderr)
         return 2
-    except Exception:
-        if rclpy.ok():
-            raise
-        # interrupted while it was starting: what it made last has no context any more
     return 0
+
+
+def _init(ros_arguments: list[str]) -> None:
+    try:
+        init_ros(ros_arguments)
+    except Exception as error:  # rclpy's own classes for a bad argument or parameter file
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"ROS refused the arguments: {reason}") from error
 
 
 def _start(node: MappingNode) -> None:
@@ -89,22 +98,31 @@ def _start(node: MappingNode) -> None:
             raise node.problem
 
 
-def _spin(executor: SingleThreadedExecutor, node: MappingNode) -> None:
-    """Serve callbacks until the context ends; one that raises is told and ends nothing."""
-    while rclpy.ok():
+def _spin(executor: SingleThreadedExecutor, node: MappingNode, interrupts: Interrupts) -> None:
+    """Serve callbacks until we shall end; one that raises is told and ends nothing."""
+    while rclpy.ok() and not interrupts.is_asked:
         try:
-            executor.spin_once()
+            executor.spin_once(timeout_sec=_LOOK_S)
         except ExternalShutdownException:
-            raise
+            return
         except Exception:
-            if not rclpy.ok():
-                raise
             trace = traceback.format_exc(limit=-4)
             node.get_logger().error(f"internal error in a callback, the node goes on: {trace}")
 
 
+def _close(nodes: list[MappingNode]) -> None:
+    """Destroy everything; a second interrupt cuts that short."""
+    try:
+        for node in nodes:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    except KeyboardInterrupt:
+        pass
+
+
 def _leave() -> NoReturn:
-    """End with exit code 0 although Python was interrupted.
+    """End with exit code 0 although we were interrupted.
 
     Where Ctrl-C hits code that another module runs with exec(), CPython remembers an unhandled
     interrupt and kills itself with SIGINT at the end, however well it was handled.
@@ -112,22 +130,6 @@ def _leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
-
-
-def _close(nodes: list[MappingNode]) -> bool:
-    """Whether an interrupt cut it short: a second one, or the first, of which ROS knew before."""
-    try:
-        for node in nodes:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
-    except KeyboardInterrupt:
-        return True
-    except Exception:
-        if rclpy.ok():
-            raise
-        # the context goes while we close, and with it all that is left to destroy
-    return False
 
 
 def main() -> int:

@@ -7,11 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import rclpy
 from geometry_msgs.msg import PoseStamped, TransformStamped
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -25,6 +22,7 @@ from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros.convert import image_from_array, quaternion_from_matrix, stamp_msg
+from geopurify_ros.ros.interrupts import ros_session
 
 CAMERA_FRAME = "camera_color_optical_frame"
 _SETTLE_S = 1.0  # subscribers change their QoS once they have seen ours
@@ -112,8 +110,6 @@ def play(player: Player, sequence: Sequence, rate_hz: float, loop: bool) -> Iter
             frame = sequence.frame(number)
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due + 1.0 / rate_hz, time.monotonic())
-            if not rclpy.ok():
-                return
             player.publish(frame, player.get_clock().now().nanoseconds)
             yield number
         if not loop:
@@ -122,18 +118,9 @@ def play(player: Player, sequence: Sequence, rate_hz: float, loop: bool) -> Iter
 
 @contextlib.contextmanager
 def until_interrupted() -> Iterator[None]:
-    """ROS from here to the end of the block; Ctrl-C or a shutdown ends the block quietly."""
-    rclpy.init(args=[])
-    try:
+    """ROS from here to the end of the block; Ctrl-C ends the block quietly."""
+    with contextlib.suppress(KeyboardInterrupt), ros_session():
         yield
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():
-            raise
-        # interrupted between two messages: the context is gone, and with it the publishers
-    finally:
-        rclpy.try_shutdown()
 
 
 def play_sequence(
