@@ -38,6 +38,19 @@ def test_the_handlers_before_are_back_after_the_block():
     assert not rclpy.ok()
 
 
+def test_another_thread_may_have_a_session():
+    seen = []
+
+    def work() -> None:
+        with ros_session():
+            seen.append(rclpy.ok())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [True]
+
+
 @BOTH
 def test_no_thread_of_rclpy_ends_the_context_on_a_signal(number):
     """Its handlers would, and crashed one of 3000 bare nodes that were destroyed meanwhile."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -20,15 +22,18 @@ class Interrupts:
     """Within the block either signal raises KeyboardInterrupt, or is noted while `is_noting`.
 
     Whoever sets `is_noting` looks at `is_asked` now and then, and ends where nothing is half done.
+    In another thread than the main one the block changes nothing: Python has signals only there.
     """
 
     def __init__(self) -> None:
         """Nothing is asked yet."""
         self.is_asked = False
         self.is_noting = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._take) for number in _SIGNALS}
         return self
 
     def __exit__(self, *_exception: object) -> None:
