@@ -106,6 +106,40 @@ def test_other_settings_do_not_mix(rooms, capsys):
 
 @needs_furniture
 @needs_embree
+def test_rooms_made_before_a_setting_was_there_are_continued(rooms):
+    note = rooms / "rooms.json"
+    settings = json.loads(note.read_text())
+    assert settings.pop("wide") is False
+    note.write_text(json.dumps(settings))
+    assert main(["train", "rooms", "--out", str(rooms), "--num", "2", *TINY]) == 0
+    assert json.loads(note.read_text())["wide"] is False
+
+
+@needs_furniture
+def test_wide_rooms_have_furniture_of_any_colour():
+    """The same models; what was white or wooden may be red."""
+    from geopurify_ros.train.catalogue import usable_models
+    from geopurify_ros.train.mesh import load_model
+    from geopurify_ros.train.room import repainted
+    from geopurify_ros.train.variety import USUAL, WIDE
+
+    cabinets = [load_model(m) for m in usable_models() if m.label == "cabinet"][:10]
+
+    def share_of_vivid(variety) -> float:
+        rng = np.random.default_rng(0)
+        colors = np.array([
+            material.color for mesh in cabinets * 20
+            for material in repainted(mesh, "cabinet", rng, variety).materials
+        ])
+        return float(((colors.max(1) - colors.min(1)) / colors.max(1) > 0.7).mean())
+
+    usual, wide = share_of_vivid(USUAL), share_of_vivid(WIDE)
+    assert usual < 0.1
+    assert wide > usual + 0.1
+
+
+@needs_furniture
+@needs_embree
 def test_what_reaches_into_what_is_a_chair_or_stands_on_it():
     from geopurify_ros.train.furnish import build_room
     from geopurify_ros.train.layout import TOLERANCE_M, overlap_m

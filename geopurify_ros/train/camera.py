@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,17 @@ _TRIES = 25
 _CLEARANCE_M = 0.25
 
 
+class _Wanted(NamedTuple):
+    """A good view: the nearest tenth of it, its middle, and how many objects are enough."""
+
+    near_m: float
+    middle_m: float
+    objects: int
+
+
+_USUAL, _CLOSE = _Wanted(0.7, 1.3, 6), _Wanted(0.4, 0.7, 2)
+
+
 def random_intrinsics(width_px: int, height_px: int, rng: Rng) -> NDArray[np.float64]:
     """(3, 3) of a camera with 52 to 80 degrees across."""
     focal = width_px / 2 / np.tan(np.radians(rng.uniform(52, 80)) / 2)
@@ -28,7 +40,8 @@ def random_intrinsics(width_px: int, height_px: int, rng: Rng) -> NDArray[np.flo
 
 
 def random_pose(
-    room: Room, scene: Scene, intrinsics: NDArray[np.float64], size_px: tuple[int, int], rng: Rng
+    room: Room, scene: Scene, intrinsics: NDArray[np.float64], size_px: tuple[int, int], rng: Rng,
+    close: float = 0.0,
 ) -> NDArray[np.float64]:
     """(4, 4) T_world_camera of a view that shows several objects from a good distance.
 
@@ -38,16 +51,18 @@ def random_pose(
         intrinsics: (3, 3) pixels.
         size_px: width and height of the image.
         rng: decides.
+        close: chance of a view from nearby, which may show few.
     """
+    wanted = _CLOSE if close and rng.random() < close else _USUAL
     best, best_worth = np.eye(4), -1.0
     for _ in range(_TRIES):
         pose = _candidate(room, rng)
         if pose is None:
             continue
-        worth = _worth(scene, pose, intrinsics, size_px)
+        worth = _worth(scene, pose, intrinsics, size_px, wanted)
         if worth > best_worth:
             best, best_worth = pose, worth
-        if worth >= 6:
+        if worth >= wanted.objects:
             break
     if best_worth < 0:  # too full to stand anywhere: look down from a corner
         width, depth, height = room.layout.size_m
@@ -95,13 +110,14 @@ def _looking(
 
 def _worth(
     scene: Scene, pose: NDArray[np.float64], intrinsics: NDArray[np.float64],
-    size_px: tuple[int, int],
+    size_px: tuple[int, int], wanted: _Wanted,
 ) -> float:  # fmt: skip
     """Number of objects in view; below 0 if something is right before the lens."""
     small = np.array([24 / size_px[0], 18 / size_px[1], 1])
     rays = Camera(intrinsics * small[:, None], pose, 18, 24).rays()
     hits = scene.cast(np.broadcast_to(pose[:3, 3].astype(np.float32), rays.shape), rays)
-    if np.percentile(hits.distance_m, 10) < 0.7 or np.median(hits.distance_m) < 1.3:
+    nearest, middle = np.percentile(hits.distance_m, [10, 50])
+    if nearest < wanted.near_m or middle < wanted.middle_m:
         return -1.0
     items, counts = np.unique(scene.instance[hits.triangle], return_counts=True)
     shown = [scene.items[item].label for item in items[counts >= 2]]

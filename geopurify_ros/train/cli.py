@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lit by Blender's Cycles, about 4 s a view (Python 3.11, "
         "requirements-pathtrace.txt)",
     )
+    one.add_argument(
+        "--wide",
+        action="store_true",
+        help="colours and sizes of the furniture and distances vary far more: for `train encoder`",
+    )
     one = _command(what, "text", "the text tower of the built-in encoder, from MiniLM", _text)
     _add_training(one, steps=1400)
     one = _command(
@@ -93,7 +98,9 @@ def _rooms(args: argparse.Namespace) -> dict[str, Any]:
         width, height = (int(part) for part in args.size.split("x"))
     except ValueError as error:
         raise ConfigError(f"--size is {args.size}, expected WIDTHxHEIGHT as in 320x240") from error
-    settings = RoomSettings(args.views, width, height, args.seed, args.split, args.path_traced)
+    settings = RoomSettings(
+        args.views, width, height, args.seed, args.split, args.path_traced, args.wide
+    )
     result = make_rooms(args.out, args.num, settings, args.workers)
     text = "{made} rooms made, {rooms} of {views} views in {out} (keep their models.txt)"
     _tell(args, text.format(**result))

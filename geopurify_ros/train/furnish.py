@@ -15,6 +15,7 @@ from geopurify_ros.train.mesh import Mesh
 from geopurify_ros.train.room import SOFT, Room, RoomBuilder
 from geopurify_ros.train.scene import Light
 from geopurify_ros.train.shell import openings, rugs, shell
+from geopurify_ros.train.variety import USUAL, Variety
 
 _ESSENTIAL = {
     "living": ("sofa", "armchair", "coffee table", "tv stand", "bookshelf", "lamp", "plant",
@@ -33,14 +34,17 @@ _ESSENTIAL = {
 _SOFT_THINGS = ("pillow", "pillow", "folded clothes", "book", "bag", "clothes", "hat")
 
 
-def build_room(models: Sequence[Model], rng: np.random.Generator) -> Room:
+def build_room(
+    models: Sequence[Model], rng: np.random.Generator, variety: Variety = USUAL
+) -> Room:
     """A room of random kind, size and contents.
 
     Args:
         models: to choose from.
         rng: decides everything.
+        variety: how far models may be changed.
     """
-    room = RoomBuilder(models, str(rng.choice(list(_ESSENTIAL))), rng)
+    room = RoomBuilder(models, str(rng.choice(list(_ESSENTIAL))), rng, variety)
     for step in (shell, openings, rugs, furniture, seats, mounted, lamps, things):
         step(room)
     return room.finished()

@@ -14,6 +14,8 @@ from geopurify_ros.train.catalogue import Model
 from geopurify_ros.train.layout import Box, Layout
 from geopurify_ros.train.mesh import Floats, Mesh, load_model
 from geopurify_ros.train.scene import Item, Light
+from geopurify_ros.train.textures import random_color
+from geopurify_ros.train.variety import USUAL, Variety
 
 Rng = np.random.Generator
 
@@ -59,9 +61,12 @@ class RoomBuilder:
         seating: (number, class) of what chairs are drawn up to.
     """
 
-    def __init__(self, models: Sequence[Model], kind: str, rng: Rng) -> None:
+    def __init__(
+        self, models: Sequence[Model], kind: str, rng: Rng, variety: Variety = USUAL
+    ) -> None:
         """An empty room of random size."""
         self.rng = rng
+        self._variety = variety
         self.kind = kind
         width, depth = rng.uniform(2.8, 6.5), rng.uniform(2.8, 5.5)
         if kind == "bathroom":
@@ -93,7 +98,8 @@ class RoomBuilder:
         if not models:
             return []
         picks = self.rng.integers(len(models), size=1 if same else count)
-        scale = self.rng.uniform(0.92, 1.1) * self.rng.uniform(0.95, 1.05, 3)
+        whole = self.rng.uniform(*self._variety.scale)
+        scale = whole * self.rng.uniform(*self._variety.stretch, 3)
         chosen = [models[pick] for pick in np.resize(picks, count)]
         return [replace(m, size_m=_scaled(m.size_m, scale)) for m in chosen]
 
@@ -102,7 +108,8 @@ class RoomBuilder:
         mesh = load_model(self._originals[model.key])
         low, high = mesh.bounds()
         scale = np.asarray(size_m) / np.maximum(high - low, 1e-6)
-        return repainted(mesh.moved(np.diag(scale), np.zeros(3)), model.label, self.rng)
+        fitted = mesh.moved(np.diag(scale), np.zeros(3))
+        return repainted(fitted, model.label, self.rng, self._variety)
 
     def add_model(self, model: Model, box: Box, host: int | None = None) -> None:
         """Put a model, repainted, where `box` is."""
@@ -174,22 +181,26 @@ def levels(mesh: Mesh, ceiling_m: float) -> list[tuple[Floats, Floats]]:
     return found
 
 
-def repainted(mesh: Mesh, label: str, rng: Rng) -> Mesh:
+def repainted(mesh: Mesh, label: str, rng: Rng, variety: Variety = USUAL) -> Mesh:
     """The mesh in other colours: sometimes close to its own, sometimes far from them."""
-    far = label not in _NATURAL and rng.random() < 0.2
+    far = label not in _NATURAL and rng.random() < variety.repainted
     turn = rng.uniform(0, 1) if far else rng.normal(0, 0.02)
     gain = rng.uniform(0.6, 1.25)
     lit = label in _LAMPS and rng.random() < 0.5
-    gloss = rng.uniform(0, 0.6)
+    gloss = rng.uniform(0, variety.gloss)
+    dye = None
+    if far and variety.dyed and rng.random() < variety.dyed:
+        dye = random_color(rng, (0.3, variety.saturation), (0.6, 1.2))
     materials = []
     for material in mesh.materials:
         h, s, v = colorsys.rgb_to_hsv(*np.clip(material.color, 0, 1))
         if far and material.texture is None and rng.random() < 0.5:
-            s, v = rng.uniform(0, 0.8), rng.uniform(0.05, 0.95)
+            s, v = rng.uniform(0, variety.saturation), rng.uniform(0.05, 0.95)
         color = colorsys.hsv_to_rgb((h + turn) % 1.0, s, min(max(v, 0.015) * gain, 1.0))
         if material.texture is not None:
             tint = 1 + rng.normal(0, 0.15 if far else 0.04, 3)
-            color = tuple(np.clip(gain * tint, 0.2, 1.3).tolist())
+            tint = tint if dye is None else tint * dye
+            color = tuple(np.clip(gain * tint, 0.2 if dye is None else 0.02, 1.3).tolist())
         glow = 1.5 if lit and max(color) > 0.5 else 0.0
         materials.append(replace(material, color=color, gloss=material.gloss * gloss, glow=glow))
     return replace(mesh, materials=tuple(materials))

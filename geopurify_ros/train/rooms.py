@@ -31,6 +31,7 @@ from geopurify_ros.train.furnish import build_room
 from geopurify_ros.train.pathtrace import PathTracer
 from geopurify_ros.train.render import Camera, render
 from geopurify_ros.train.scene import Scene
+from geopurify_ros.train.variety import USUAL, WIDE
 
 # Of random numbers. Two share one: their rooms were made before they were told apart.
 _STREAM = {"train": 0, "held-out": 1, "validation": 1, "test": 2}
@@ -47,6 +48,7 @@ class RoomSettings:
         seed: of all rooms.
         split: one of `SPLITS`: which models furnish the rooms.
         path_traced: lit by Cycles, about four seconds a view.
+        wide: colours, sizes and distances vary far more (train.variety).
     """
 
     num_views: int = 20
@@ -55,6 +57,7 @@ class RoomSettings:
     seed: int = 0
     split: str = "train"
     path_traced: bool = False
+    wide: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -119,7 +122,8 @@ def models_of(split: str) -> list[Model]:
 def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
     """Make one room; it appears under its name only when it is complete."""
     rng = np.random.default_rng([settings.seed, _STREAM[settings.split], number])
-    room = build_room(models_of(settings.split), rng)
+    variety = WIDE if settings.wide else USUAL
+    room = build_room(models_of(settings.split), rng, variety)
     scene = Scene(room.items)
     folder = out / f".tmp_room_{number:04d}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -137,7 +141,7 @@ def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
     class_id = {name: k + 1 for k, name in enumerate(room_classes())}
     labels = np.array([0] + [class_id[item.label] for item in room.items])
     for k in range(settings.num_views):
-        pose = random_pose(room, scene, intrinsics, size_px, rng)
+        pose = random_pose(room, scene, intrinsics, size_px, rng, variety.close)
         camera = Camera(intrinsics, pose, settings.height_px, settings.width_px)
         view = render(scene, camera, room.lights, room.ambient, rng)
         if tracer is not None:
@@ -183,12 +187,15 @@ def _check_ready() -> None:
 
 def _check_same_settings(out: Path, settings: RoomSettings) -> None:
     path = out / "rooms.json"
-    own = json.dumps(vars(settings), indent=1) + "\n"
-    if path.exists() and path.read_text() != own:
+    try:
+        is_other = path.exists() and RoomSettings(**json.loads(path.read_text())) != settings
+    except (ValueError, TypeError):
+        is_other = True
+    if is_other:
         raise InputError(
             f"{out} holds rooms of other settings, see its rooms.json: choose another folder"
         )
-    path.write_text(own)
+    path.write_text(json.dumps(vars(settings), indent=1) + "\n")
 
 
 def _each(jobs: list[tuple[Path, int, RoomSettings]], num_workers: int) -> Iterator[Path]:
