@@ -41,25 +41,16 @@ def test_interrupt_ends_the_node_with_exit_code_0(said_first, after_s):
     assert node.returncode == 0, said
 
 
-def test_the_last_line_of_json_counts_the_frames():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_either_signal_ends_the_node_and_the_last_line_of_json_counts_the_frames(number):
     node = subprocess.Popen([*RUN, "--json"], env=dict(os.environ), text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while "mapping: images on" not in (line := node.stderr.readline()):
         assert line
-    node.send_signal(signal.SIGINT)
-    out, err = node.communicate(timeout=60)
-    assert json.loads(out.splitlines()[-1]) == {"received": 0, "fused": 0}, err
-
-
-def test_sigterm_ends_the_node_as_an_interrupt_does():
-    node = subprocess.Popen([*RUN, "--json"], env=dict(os.environ), text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while "mapping: images on" not in (line := node.stderr.readline()):
-        assert line
-    node.send_signal(signal.SIGTERM)
+    node.send_signal(number)
     out, err = node.communicate(timeout=60)
     assert node.returncode == 0, err
-    assert json.loads(out.splitlines()[-1])["received"] == 0
+    assert json.loads(out.splitlines()[-1]) == {"received": 0, "fused": 0}, err
     assert "Traceback" not in err
 
 

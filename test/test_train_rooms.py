@@ -140,6 +140,32 @@ def test_wide_rooms_have_furniture_of_any_colour():
 
 @needs_furniture
 @needs_embree
+def test_views_from_nearby_are_nearer():
+    from geopurify_ros.train.camera import random_intrinsics, random_pose
+    from geopurify_ros.train.furnish import build_room
+    from geopurify_ros.train.render import Camera
+    from geopurify_ros.train.rooms import models_of
+    from geopurify_ros.train.scene import Scene
+
+    room = build_room(models_of("train"), np.random.default_rng(1))
+    scene = Scene(room.items)
+
+    def median_m(close: float) -> float:
+        rng, size_px = np.random.default_rng(0), (32, 24)
+        intrinsics = random_intrinsics(*size_px, rng)
+        depths = []
+        for _ in range(12):
+            pose = random_pose(room, scene, intrinsics, size_px, rng, close)
+            rays = Camera(intrinsics, pose, *size_px[::-1]).rays()
+            eyes = np.broadcast_to(pose[:3, 3].astype(np.float32), rays.shape)
+            depths.append(np.median(scene.cast(eyes, rays).distance_m))
+        return float(np.median(depths))
+
+    assert 0.7 <= median_m(1.0) < median_m(0.0)
+
+
+@needs_furniture
+@needs_embree
 def test_what_reaches_into_what_is_a_chair_or_stands_on_it():
     from geopurify_ros.train.furnish import build_room
     from geopurify_ros.train.layout import TOLERANCE_M, overlap_m
