@@ -118,7 +118,6 @@ def test_rooms_made_before_a_setting_was_there_are_continued(rooms):
 @needs_furniture
 def test_wide_rooms_have_furniture_of_any_colour():
     """The same models; what was white or wooden may be red."""
-    from geopurify_ros.train.catalogue import usable_models
     from geopurify_ros.train.mesh import load_model
     from geopurify_ros.train.room import repainted
     from geopurify_ros.train.variety import USUAL, WIDE
