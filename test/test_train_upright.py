@@ -49,7 +49,7 @@ def test_plumb_is_what_the_level_surfaces_say():
 def test_along_an_axis_no_voxel_moves_against_another():
     scene = box_scene().voxels
     turn = rotation_to_z(unit(1, 0, 0)).T
-    upright, row = upright_scene(turned(scene, turn))
+    upright, row, _ = upright_scene(turned(scene, turn))
     assert len(upright) == len(scene)
     assert torch.equal(upright.up, Z)
     assert upright.features.shape == (len(scene), 0)
@@ -62,7 +62,7 @@ def test_along_an_axis_no_voxel_moves_against_another():
 
 def test_aslant_every_voxel_has_a_row_within_half_a_cell():
     scene = turned(box_scene().voxels, rotation_to_z(unit(1, 2, 3)).T)
-    upright, row = upright_scene(scene)
+    upright, row, _ = upright_scene(scene)
     assert len(torch.unique(upright.coords, dim=0)) == len(upright) <= len(scene)
     exact = scene.coords.double() @ rotation_to_z(plumb(scene)).T
     assert float((upright.coords[row] - exact).abs().max()) <= 0.5

@@ -4,7 +4,9 @@ Self-distillation over views, the idea of Sonata (Wu et al., CVPR 2025): a movin
 network looks at whole pieces of a scene, and the network must find the same from a masked piece
 or from a small part of it. "The same" is the code that the average gives to that voxel, told from
 those of other voxels of the scene and of scenes before (He et al., MoCo, CVPR 2020), and the group
-that this code falls into among those of all scenes (groups.py).
+that this code falls into among those of all scenes (groups.py). Where an image network that taught
+itself has looked at the scenes, the network must also tell what that one saw (image_targets.py);
+it is shown coordinates, colour and normals all the same.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_
 from geopurify_ros.errors import CheckpointError
 from geopurify_ros.train.crops import crops_of
 from geopurify_ros.train.groups import equal_shares, group_loss
+from geopurify_ros.train.image_targets import image_loss, image_targets, target_dim
 from geopurify_ros.train.scenes import TrainingScene
 from geopurify_ros.train.sparse_unet import FUSED, SparseUNet, pyramid_of
 from geopurify_ros.train.trainer import Schedule, fit
@@ -45,25 +48,28 @@ _QUEUE = 4096  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
 _TARGETS = 1024  # voxels per view that are asked for
 _TEMPERATURE = 0.1
+_IMAGE_WEIGHT = 4.0  # that loss is at most 2 and falls to a half, the others are 4 to 6
 _LOCAL_VIEWS = 2
 _TAUGHT_LEVELS = 2  # the finest: an embedding of all purifies worse (BENCHMARK.md)
 
 
 class Branch(nn.Module):
-    """Network and head: a view -> codes."""
+    """Network and heads: a view -> codes, and what an image network would give."""
 
-    def __init__(self) -> None:
-        """Random weights."""
+    def __init__(self, image_dim: int = 0) -> None:
+        """Random weights; `image_dim` is of the image network's features, 0 without one."""
         super().__init__()
         self.net = SparseUNet(CHANNELS)
         self.out = nn.Linear(FUSED, _CODE_DIM)
+        self.image = nn.Linear(FUSED, image_dim) if image_dim else None
         self.groups = nn.Parameter(normalize(torch.randn(_GROUPS, _CODE_DIM), dim=1))
 
-    def forward(self, view: View, rows: Tensor) -> Tensor:  # rows of the view -> (R, _CODE_DIM)
-        """Unit codes of some voxels of a view."""
+    def forward(self, view: View, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Unit codes (R, _CODE_DIM) of some voxels of a view, and image features (R, D)."""
         levels = self.net(view.values, pyramid_of(view.coords))
         fused = self.net.fused([level.index_select(0, rows) for level in levels])
-        return normalize(self.out(fused), dim=1)
+        told = None if self.image is None else self.image(fused)
+        return normalize(self.out(fused), dim=1), told
 
 
 class SelfDistillation(nn.Module):
@@ -71,11 +77,11 @@ class SelfDistillation(nn.Module):
 
     queue: Tensor
 
-    def __init__(self) -> None:
-        """Both networks start equal, the queue with random codes."""
+    def __init__(self, image_dim: int = 0) -> None:
+        """Both networks start equal, the queue with random codes; see Branch."""
         super().__init__()
         self.register_buffer("queue", normalize(torch.randn(_QUEUE, _CODE_DIM), dim=1))
-        self.student = Branch()
+        self.student = Branch(image_dim)
         self.teacher = copy.deepcopy(self.student).requires_grad_(False)
 
 
@@ -95,6 +101,7 @@ class _Unit:
     scene: str
     coords: Tensor  # (M, 3)
     values: Tensor  # (M, CHANNELS)
+    image: Tensor  # (M, D), see image_targets; D is 0 without
 
 
 class SelfDistillationTask:
@@ -109,10 +116,10 @@ class SelfDistillationTask:
         self._pair, self._schedule = net, schedule
         self._fresh = torch.zeros((0, _CODE_DIM))  # for the queue, of the last step
         self._units = [
-            _Unit(scene.name, crop.coords, values[crop.rows])
-            for scene in scenes
-            for voxels in (upright_scene(scene.voxels)[0],)
-            for values in (inputs_of(voxels),)
+            _Unit(scene.name, crop.coords, values[crop.rows], image[crop.rows])
+            for scene, shown in zip(scenes, image_targets(scenes), strict=True)
+            for voxels, _, kept in (upright_scene(scene.voxels),)
+            for values, image in ((inputs_of(voxels), shown[kept]),)
             for crop in crops_of(voxels, most_voxels)
             if len(crop) >= _QUEUED_PER_STEP
         ]
@@ -129,25 +136,33 @@ class SelfDistillationTask:
         views += [local_view(coords, values, generator) for _ in range(_LOCAL_VIEWS)]
         with torch.no_grad():
             whole = global_view(coords, values, generator)
-            taught = self._pair.teacher(whole, whole.rows)
+            taught, _ = self._pair.teacher(whole, whole.rows)
         picks = torch.randperm(len(taught), generator=generator)[:_QUEUED_PER_STEP]
         self._fresh = taught[picks.to(taught.device)]
-        parts = torch.stack([self._losses_of(view, taught, generator) for view in views])
+        goals = (taught, unit.image)
+        parts = torch.stack([self._losses_of(view, goals, generator) for view in views])
         # of random pairs of codes: 1 where all are one
         alike = (self._fresh[1:] * self._fresh[:-1]).sum(dim=1).mean().item()
         logged = {"masked": parts[0, 0].item(), "local": parts[1, 0].item(),
-                  "groups": parts[:, 1].mean().item(), "alike": alike}
+                  "groups": parts[:, 1].mean().item(), "image": parts[:, 2].mean().item(),
+                  "alike": alike}
         return parts.sum(dim=1).mean(), logged
 
-    def _losses_of(self, view: View, taught: Tensor, generator: torch.Generator) -> Tensor:  # (2,)
+    def _losses_of(
+        self, view: View, goals: tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> Tensor:  # (3,)
+        taught, image = goals
         asked = torch.nonzero(view.target).squeeze(1)
         order = torch.randperm(len(asked), generator=generator)[:_TARGETS].to(asked.device)
         asked = asked[order]
         goal, queue = taught[view.rows[asked]], self._pair.queue
         shares = equal_shares(torch.cat((goal, queue)), self._pair.teacher.groups)[: len(goal)]
-        codes = self._pair.student(view, asked)
+        codes, told = self._pair.student(view, asked)
         grouped = group_loss(codes, self._pair.student.groups, shares)
-        return torch.stack((contrast_loss(codes, goal, queue), grouped))
+        shown = codes.new_zeros(())
+        if told is not None:
+            shown = _IMAGE_WEIGHT * image_loss(told, image[view.rows[asked]])
+        return torch.stack((contrast_loss(codes, goal, queue), grouped, shown))
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -199,7 +214,7 @@ class SelfSupTeacher:
     @torch.inference_mode()
     def _levels(self, scene: VoxelScene) -> list[Tensor]:
         net = self._net.to(scene.coords.device)
-        upright, row = upright_scene(scene)
+        upright, row, _ = upright_scene(scene)
         levels = net(inputs_of(upright), pyramid_of(upright.coords))
         return [level.index_select(0, row) for level in levels]
 
@@ -218,11 +233,11 @@ def train_selfsup(
     """Train, resume where an earlier run was cut off, and write out/teacher.safetensors."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(schedule.seed)
-        net = SelfDistillation().to(scenes[0].voxels.coords.device)
+        net = SelfDistillation(target_dim(scenes)).to(scenes[0].voxels.coords.device)
     settings = {
         "teacher": "selfsup", "scenes": [scene.name for scene in scenes],
         "most_voxels": most_voxels, "channels": CHANNELS, "widths": net.teacher.net.widths,
-        "fused": FUSED, "groups": len(net.teacher.groups),
+        "fused": FUSED, "groups": len(net.teacher.groups), "image_dim": target_dim(scenes),
     }
     task = SelfDistillationTask(net, scenes, schedule, most_voxels)
     history = fit(task, schedule, out, settings, stop_after=stop_after)

