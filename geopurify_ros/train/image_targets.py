@@ -1,8 +1,8 @@
 """What an image network gave scenes, as a target for teacher `selfsup`.
 
 A 3D network that must also tell what a 2D one sees learns more than from either alone (Concerto,
-Zhang et al., NeurIPS 2025). The 2D network taught itself too: no label comes in by it. Scenes of
-any other encoder are not looked at, since those learned from labels or words.
+Zhang et al., NeurIPS 2025). The 2D network taught itself too: no label of a scene comes in.
+Scenes of any other encoder are not looked at, since those learned from labels or words.
 """
 
 from __future__ import annotations

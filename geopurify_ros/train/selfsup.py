@@ -48,7 +48,7 @@ _QUEUE = 4096  # codes of earlier scenes
 _QUEUED_PER_STEP = 256
 _TARGETS = 1024  # voxels per view that are asked for
 _TEMPERATURE = 0.1
-_IMAGE_WEIGHT = 4.0  # that loss is at most 2 and falls to a half, the others are 4 to 6
+_IMAGE_WEIGHT = 4.0  # that loss falls from 1 to a half, the others from 5 to 7 to 3 to 5
 _LOCAL_VIEWS = 2
 _TAUGHT_LEVELS = 2  # the finest: an embedding of all purifies worse (BENCHMARK.md)
 
