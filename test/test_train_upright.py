@@ -62,7 +62,9 @@ def test_along_an_axis_no_voxel_moves_against_another():
 
 def test_aslant_every_voxel_has_a_row_within_half_a_cell():
     scene = turned(box_scene().voxels, rotation_to_z(unit(1, 2, 3)).T)
-    upright, row, _ = upright_scene(scene)
+    upright, row, kept = upright_scene(scene)
+    assert torch.equal(row[kept], torch.arange(len(upright)))
+    assert torch.equal(upright.color, scene.color[kept])
     assert len(torch.unique(upright.coords, dim=0)) == len(upright) <= len(scene)
     exact = scene.coords.double() @ rotation_to_z(plumb(scene)).T
     assert float((upright.coords[row] - exact).abs().max()) <= 0.5
