@@ -72,6 +72,35 @@ def test_the_loss_falls_and_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp
     assert Image.open(parts / "curves.png").size[0] > 100
 
 
+class ConvolutionTask:
+    """A 3x3 convolution, channels last as image towers are, towards fixed images."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.net = torch.nn.Conv2d(4, 5, 3).to(memory_format=torch.channels_last)
+
+    def groups(self):
+        return [(1.0, list(self.net.parameters()))]
+
+    def loss(self, step, generator):
+        images = torch.randn(2, 4, 6, 6, generator=generator)
+        return (self.net(images) - images[:, :1, 1:-1, 1:-1]).square().mean(), {}
+
+    def after_step(self, step):
+        pass
+
+    def where(self, step):
+        return ""
+
+
+def test_moments_of_convolutions_keep_their_order_when_a_run_goes_on(tmp_path):
+    schedule = Schedule(steps=12, warmup=1, base_lr=1e-2)
+    whole = fit(ConvolutionTask(), schedule, tmp_path / "whole", {}, save_every=6)
+    fit(ConvolutionTask(), schedule, tmp_path / "parts", {}, save_every=6, stop_after=6)
+    again = fit(ConvolutionTask(), schedule, tmp_path / "parts", {}, save_every=6)
+    assert [s["loss"] for s in again] == pytest.approx([s["loss"] for s in whole], rel=1e-6)
+
+
 def test_a_run_with_other_settings_is_not_resumed(tmp_path):
     schedule = Schedule(steps=2, warmup=1)
     fit(tiny_task(), schedule, tmp_path, {"sampling": "paper"})

@@ -195,14 +195,22 @@ def _resume(
     if _without_steps(header["settings"]) != _without_steps(json.loads(json.dumps(settings))):
         raise InputError(f"{path} is of a run with other settings: choose another folder")
     net.load_state_dict(_weights(tensors))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = tensor
+            state.setdefault(int(number), {})[key] = _laid_out_as(parameters[int(number)], tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     history: list[dict[str, float]] = header["history"]
     return history
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy in the memory order of its parameter: the fused AdamW goes through both as one."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter).copy_(value)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any] | None:
