@@ -128,6 +128,9 @@ class EncoderConfig:
         "builtin", "builtin, or open_clip:<model>:<pretrained tag or checkpoint path>"
     )
     device: str = setting("auto", "auto takes CUDA where there is one; cpu, cuda, cuda:1, ...")
+    use_depth: bool = setting(
+        True, "builtin tells things by their shape too; false: by the colour image alone"
+    )
 
 
 @dataclass(frozen=True)

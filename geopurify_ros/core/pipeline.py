@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
 from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.embedding import geometric_embedding
+from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.gate import Effect, effect_of, objection
 from geopurify_ros.core.neighbors import nearest_neighbors
@@ -21,27 +21,11 @@ from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.student import StudentNet, scene_of_map
 from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
-from geopurify_ros.errors import ConfigError, expect_shape
+from geopurify_ros.errors import ConfigError
 
 # Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
 _NORM_RANK = 16
 _NORM_SAMPLE = 4096
-
-
-class ImageTextEncoder(Protocol):
-    """What the pipeline asks of an encoder; images and text land in one space."""
-
-    id: str
-    feature_dim: int
-    logit_scale: float
-
-    def encode_image(self, rgb: Tensor) -> Tensor:
-        """(1, 3, H, W) float 0..1 -> (1, D, h, w), unit norm over D."""
-        ...
-
-    def encode_text(self, texts: tuple[str, ...]) -> Tensor:
-        """L texts -> (L, D), unit norm."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -124,9 +108,9 @@ class Pipeline:
                 frame, self.config.depth, self.map.voxel_size_m, self.device
             )
         with self.stopwatch.measure("encode"):
-            rgb = torch.from_numpy(frame.rgb).to(self.device).permute(2, 0, 1)[None] / 255.0
-            grid = self.encoder.encode_image(rgb)
-            expect_shape(grid, (1, self.encoder.feature_dim, None, None), "feature grid")
+            grid = encode_frame(
+                self.encoder, frame, self.device, self.config.encoder.use_depth
+            )
         with self.stopwatch.measure("fuse"):
             views = self._views() if self.config.fusion.mode == "consensus" else None
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)

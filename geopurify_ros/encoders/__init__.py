@@ -1,4 +1,4 @@
-"""Encoders: images and text into one feature space (`core.pipeline.ImageTextEncoder`)."""
+"""Encoders: images and text into one feature space (`core.encoder.ImageTextEncoder`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from geopurify_ros.core.pipeline import ImageTextEncoder
+from geopurify_ros.core.encoder import ImageTextEncoder
 from geopurify_ros.errors import ConfigError
 
 __all__ = ["ImageTextEncoder", "load_encoder", "pick_device"]

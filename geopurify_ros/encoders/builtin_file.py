@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
@@ -20,8 +21,9 @@ from geopurify_ros.encoders.text_tower import TextShape, TextTower
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2  # 1: an image tower without depth
 _VOCABULARY = "vocabulary"
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def write_builtin(
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     digest = hashlib.sha256(save(tensors)).hexdigest()[:8]
     header = {
-        "format": FORMAT, "id": f"builtin-2-{digest}", "logit_scale": logit_scale,
+        "format": FORMAT, "id": f"builtin-3-{digest}", "logit_scale": logit_scale,
         "feature_dim": text.project.out_features, "text_shape": asdict(text.shape), "about": about,
     }  # fmt: skip
     path.write_bytes(save(tensors, {"geopurify": json.dumps(header)}))
@@ -78,16 +80,44 @@ def read_builtin(path: Path) -> Builtin:
     Raises:
         CheckpointError: missing, damaged, or of another format.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["geopurify"])
-        tensors = load_file(path)
+
+    def both(header: dict[str, Any], tensors: dict[str, Tensor]) -> Builtin:
         if header["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has format {header['format']}, this version reads {FORMAT}: "
                 "install the matching version"
             )
-        return _assembled(header, tensors)
+        image = ImageTower(header["feature_dim"]).eval()
+        image.load_state_dict(_part(tensors, "image."))
+        _fold_norms(image.decoder)
+        return Builtin(
+            header["id"], float(header["logit_scale"]), image, *_text(header, tensors),
+            header["about"],
+        )  # fmt: skip
+
+    return _read(path, both)
+
+
+def read_text_tower(path: Path) -> tuple[TextTower, WordPiece, dict[str, Any]]:
+    """The text tower alone, its splitter and how it was made; of a file of any format.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+
+    def text(
+        header: dict[str, Any], tensors: dict[str, Tensor]
+    ) -> tuple[TextTower, WordPiece, dict[str, Any]]:
+        return (*_text(header, tensors), header["about"]["text"])
+
+    return _read(path, text)
+
+
+def _read(path: Path, make: Callable[[dict[str, Any], dict[str, Tensor]], _Made]) -> _Made:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            header = json.loads(file.metadata()["geopurify"])
+        return make(header, load_file(path))
     except (
         OSError,
         KeyError,
@@ -101,17 +131,11 @@ def read_builtin(path: Path) -> Builtin:
         ) from e
 
 
-def _assembled(header: dict[str, Any], tensors: dict[str, Tensor]) -> Builtin:
-    image = ImageTower(header["feature_dim"]).eval()
-    image.load_state_dict(_part(tensors, "image."))
-    _fold_norms(image.decoder)
+def _text(header: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[TextTower, WordPiece]:
     text = TextTower(TextShape(**header["text_shape"])).eval()
     text.load_state_dict(unpacked(_part(tensors, "text.")))
     words = bytes(tensors[_VOCABULARY].numpy()).decode().split("\n")
-    return Builtin(
-        header["id"], float(header["logit_scale"]), image, text, WordPiece(tuple(words)),
-        header["about"],
-    )  # fmt: skip
+    return text, WordPiece(tuple(words))
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,8 +1,10 @@
 """The built-in image encoder: EfficientNet-Lite2 with a light decoder of stride 8.
 
-Two sources of meaning are added: a decoder trained on pixels of rooms, and the words of the 1000
-ImageNet classes that the trunk was made for, averaged by probability (ConSE, Norouzi et al. 2014),
-so that things never shown in a room are known as well. Batch norms of the trunk are folded.
+The decoder sees the image's maps and, where there is depth, those of a small network on shape
+(depth_tower). Two sources of meaning are added: the decoder, trained on pixels of rooms, and the
+words of the 1000 ImageNet classes that the trunk was made for, averaged by probability (ConSE,
+Norouzi et al. 2014), so that things never shown in a room are known as well. Batch norms of the
+trunk are folded.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize, pad
+
+from geopurify_ros.encoders.depth_channels import NUM_CHANNELS
+from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
+from geopurify_ros.encoders.depth_tower import WIDTHS, DepthTower
 
 NUM_IMAGENET = 1000
 STRIDE = 32  # images are scaled to whole multiples
@@ -134,24 +140,38 @@ class Decoder(nn.Module):
         super().__init__()
         sizes = [STAGES[tap].width for tap in _TAPS]
         self.lateral = nn.ModuleList(nn.Conv2d(size, width, 1) for size in sizes)
+        self.depth = DepthTower()
+        self.depth_lateral = nn.ModuleList(nn.Conv2d(size, width, 1) for size in WIDTHS)
         self.whole = nn.Conv2d(sizes[-1], width, 1)
         self.smooth = nn.ModuleList([_smooth(width), _smooth(width), _smooth(width)])
         self.again = _smooth(width)
         self.features = nn.Conv2d(width, feature_dim, 1)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
+    def forward(self, maps: list[Tensor], channels: Tensor) -> Tensor:
         """(B, D, H / 8, W / 8)."""
-        result: Tensor = self.features(self.seen(maps))
+        result: Tensor = self.features(self.seen(maps, channels))
         return result
 
-    def seen(self, maps: list[Tensor]) -> Tensor:
-        """(B, width, H / 8, W / 8): all that the last step needs, pixel by pixel."""
+    def seen(self, maps: list[Tensor], channels: Tensor) -> Tensor:
+        """(B, width, H / 8, W / 8): all that the last step needs, pixel by pixel.
+
+        Args:
+            maps: of the trunk.
+            channels: (B, 8, H / 4, W / 4) of depth_channels, zeros where there is no depth.
+        """
+        shapes = self.depth(channels)
+        own = [
+            image(seen) + shape(felt)
+            for image, seen, shape, felt in zip(
+                self.lateral, maps, self.depth_lateral, shapes, strict=True
+            )
+        ]
         around = self.whole(maps[-1].mean(dim=(2, 3), keepdim=True))
-        x = self.smooth[2](self.lateral[2](maps[2]) + around)
+        x = self.smooth[2](own[2] + around)
         for level in (1, 0):
-            own = self.lateral[level](maps[level])
-            up = interpolate(x, size=own.shape[-2:], mode="bilinear", align_corners=False)
-            x = self.smooth[level](own + up)
+            size = own[level].shape[-2:]
+            up = interpolate(x, size=size, mode="bilinear", align_corners=False)
+            x = self.smooth[level](own[level] + up)
         result: Tensor = self.again(x) + x
         return result
 
@@ -173,11 +193,19 @@ class ImageTower(nn.Module):
         self.register_buffer("usual", torch.zeros(feature_dim))
         self.register_buffer("knowledge_weight", torch.tensor(1.0))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0..1, H and W multiples of 32 -> (B, D, H / 8, W / 8), unit norm."""
+    def forward(self, image: Tensor, channels: Tensor | None = None) -> Tensor:
+        """Unit features (B, D, H / 8, W / 8).
+
+        Args:
+            image: (B, 3, H, W) in 0..1, H and W multiples of 32.
+            channels: (B, 8, H / 4, W / 4) of depth_channels, or None without depth.
+        """
         maps = self.trunk((image - MEAN) / STD)
+        if channels is None:
+            size = (image.shape[-2] // DEPTH_STRIDE, image.shape[-1] // DEPTH_STRIDE)
+            channels = image.new_zeros((len(image), NUM_CHANNELS, *size))
         words = self.knowledge(self.trunk.classify(maps[-1]), maps[0].shape[-2:])
-        return self.combine(self.decoder(maps), words)
+        return self.combine(self.decoder(maps, channels), words)
 
     def words(self, logits: Tensor) -> Tensor:
         """(B, D, h, w): mean ImageNet word of every cell, by probability."""

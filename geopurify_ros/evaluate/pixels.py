@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
-from geopurify_ros.core.pipeline import ImageTextEncoder
+from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
+from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.sequence import Sequence as LabelledSequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix
@@ -27,6 +26,7 @@ def score_pixels(
     folders: Sequence[Path],
     vocabulary: Sequence[str],
     kept_out: frozenset[str],
+    use_depth: bool = True,
 ) -> dict[str, Any]:
     """Label every pixel by the nearest name and compare.
 
@@ -36,6 +36,7 @@ def score_pixels(
         vocabulary: the full list of candidates, for the classes never trained on; in the scores
             of a sequence its own names are the candidates, as `geopurify eval` has it.
         kept_out: of these the accuracy among the whole vocabulary is given too.
+        use_depth: hand the depth images to an encoder that takes them.
 
     Returns:
         Per sequence and mean mIoU and mAcc, accuracy of each kept-out class, the commonest
@@ -44,7 +45,7 @@ def score_pixels(
     Raises:
         InputError: a folder has no labels.
     """
-    table = _Table(encoder, tuple(vocabulary), kept_out)
+    table = _Table(encoder, tuple(vocabulary), kept_out, use_depth)
     rooms = {folder.name: table.add(folder) for folder in tqdm(folders, unit="room")}
     return {
         "encoder": encoder.id,
@@ -59,9 +60,11 @@ class _Table:
     """Counts over all sequences, with the whole vocabulary as candidates."""
 
     def __init__(
-        self, encoder: ImageTextEncoder, names: tuple[str, ...], kept_out: frozenset[str]
+        self, encoder: ImageTextEncoder, names: tuple[str, ...], kept_out: frozenset[str],
+        use_depth: bool,
     ) -> None:
         self._encoder, self._names, self._kept_out = encoder, names, kept_out
+        self._use_depth = use_depth
         self._text = encoder.encode_text(names)
         self._number = {name: k + 1 for k, name in enumerate(names)}
         self._confusion = torch.zeros(len(names) + 1, len(names) + 1, dtype=torch.int64)
@@ -83,7 +86,7 @@ class _Table:
         confusion = torch.zeros(len(own) + 1, len(own) + 1, dtype=torch.int64)
         for number in range(len(sequence)):
             truth = where[torch.from_numpy(sequence.label(number))]
-            likeness = self._likeness(sequence.frame(number).rgb, truth.shape)
+            likeness = self._likeness(sequence.frame(number), truth.shape)
             among_all = likeness.argmax(dim=0) + 1
             among_own = likeness[own - 1].argmax(dim=0) + 1
             confusion += confusion_matrix(among_own.flatten(), local[truth].flatten(), len(own))
@@ -109,9 +112,8 @@ class _Table:
             "confusions": self._commonest(pixels),
         }
 
-    def _likeness(self, rgb: NDArray[np.uint8], shape: torch.Size) -> Tensor:  # (C, H, W)
-        image = torch.from_numpy(rgb).permute(2, 0, 1)[None] / 255.0
-        features = self._encoder.encode_image(image)
+    def _likeness(self, frame: RgbdFrame, shape: torch.Size) -> Tensor:  # (C, H, W)
+        features = encode_frame(self._encoder, frame, "cpu", self._use_depth)
         maps = torch.einsum("bdhw,cd->bchw", features.float(), self._text.float())
         return interpolate(maps, size=tuple(shape), mode="bilinear", align_corners=False)[0].cpu()
 

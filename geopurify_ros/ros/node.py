@@ -14,8 +14,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from geopurify_ros.config import Config
+from geopurify_ros.core.encoder import ImageTextEncoder
 from geopurify_ros.core.keyframe import KeyframeGate
-from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import GeoPurifyError

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from geopurify_ros.encoders.depth_channels import NUM_CHANNELS
+from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
 from geopurify_ros.encoders.image_tower import MEAN, STAGES, STD, Trunk
 from geopurify_ros.train.room_images import Views, cut, recolored
 
@@ -33,19 +35,33 @@ class Bank:
         middle: (N, 120, h / 16, w / 16) float16, its second.
         deep: (N, 352, h / 32, w / 32) float16, the last map of the pretrained trunk.
         label: (N, h / 8, w / 8) uint8.
+        channels: (N, 8, h / 4, w / 4) float16, see encoders.depth_channels.
     """
 
     near: NDArray[np.float16]
     middle: NDArray[np.float16]
     deep: NDArray[np.float16]
     label: NDArray[np.uint8]
+    channels: NDArray[np.float16]
 
-    def pick(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The four parts of some rows, float32 and int64."""
-        maps = [
-            torch.from_numpy(part[rows]).float() for part in (self.near, self.middle, self.deep)
-        ]
-        return maps[0], maps[1], maps[2], torch.from_numpy(self.label[rows].astype(np.int64))
+    def pick(self, rows: NDArray[np.int64]) -> Batch:
+        """The parts of some rows, float32 and int64."""
+        near, middle, deep, channels = (
+            torch.from_numpy(part[rows]).float()
+            for part in (self.near, self.middle, self.deep, self.channels)
+        )
+        label = torch.from_numpy(self.label[rows].astype(np.int64))
+        return Batch(near, middle, deep, label, channels)
+
+
+class Batch(NamedTuple):
+    """Rows of a bank, see there."""
+
+    near: Tensor
+    middle: Tensor
+    deep: Tensor
+    label: Tensor
+    channels: Tensor
 
 
 def make_bank(
@@ -71,7 +87,7 @@ def make_bank(
     return Bank(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES))
 
 
-_NAMES = ("near", "middle", "deep", "label")
+_NAMES = ("near", "middle", "deep", "label", "channels")
 
 
 def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) -> None:
@@ -80,11 +96,12 @@ def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) ->
     for at in tqdm(range(0, count, _BATCH), unit="batch", desc=folder.name):
         rows = np.arange(at, min(at + _BATCH, count))
         rng = np.random.default_rng([seed, at])
-        images, label = cut(views, rows // variants, SIZE_PX, rng)
+        part = cut(views, rows // variants, SIZE_PX, rng)
         with torch.inference_mode():
-            near, middle = trunk.early((recolored(images, rng) - MEAN) / STD)
+            near, middle = trunk.early((recolored(part.image, rng) - MEAN) / STD)
             deep = trunk.late(middle)
-        for name, values in zip(_NAMES, (near, middle, deep, label), strict=True):
+        made = Batch(near, middle, deep, part.label, part.channels)
+        for name, values in made._asdict().items():
             arrays[name][rows] = values.numpy()
     for array in arrays.values():
         array.flush()
@@ -97,6 +114,7 @@ def _empty(folder: Path, count: int) -> dict[str, Any]:
         "middle": (STAGES[4].width, height // 16, width // 16),
         "deep": (STAGES[6].width, height // 32, width // 32),
         "label": (height // 8, width // 8),
+        "channels": (NUM_CHANNELS, height // DEPTH_STRIDE, width // DEPTH_STRIDE),
     }
     return {
         name: np.lib.format.open_memmap(

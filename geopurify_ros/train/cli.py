@@ -41,15 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         what, "encoder", "the image tower of the built-in encoder, and its file", _encoder
     )
     _add_training(one, steps=8000)
-    one.add_argument("--text", type=Path, required=True, help="folder of `train text`")
-    one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
-    one.add_argument("--traced", type=Path, help="the same, path-traced")
+    one.add_argument(
+        "--text", type=Path, required=True, help="folder of `train text`, or an encoder's file"
+    )
+    one.add_argument(
+        "--rooms", type=Path, nargs="+", required=True, help="folders of `train rooms`"
+    )
+    one.add_argument("--traced", type=Path, help="another one, path-traced")
     one.add_argument(
         "--write", type=Path, help="the encoder's file, default OUT/encoder.safetensors"
     )
     one = _command(what, "score", "pixel scores of an encoder on labelled rooms", _score)
     one.add_argument("--rooms", type=Path, required=True, help="folder of `train rooms`")
     one.add_argument("--encoder", default="builtin", help="as everywhere, or a file of ours")
+    one.add_argument("--without-depth", action="store_true", help="by the colour images alone")
     one.add_argument("--out", type=Path, help="write the figures there as JSON")
 
     from geopurify_ros.train.student_cli import add_commands
@@ -139,7 +144,9 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
     if not folders:
         raise InputError(f"no rooms in {args.rooms}: make some with `geopurify train rooms`")
     encoder = load_encoder(args.encoder, pick_device("auto"))
-    result = score_pixels(encoder, folders, tuple(room_classes()), KEPT_OUT_CLASSES)
+    result = score_pixels(
+        encoder, folders, tuple(room_classes()), KEPT_OUT_CLASSES, not args.without_depth
+    )
     if args.out:
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     _tell(

@@ -7,7 +7,7 @@ copy, and the ConSE words (see image_tower) take part in every feature.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from geopurify_ros.encoders.image_tower import ImageTower, Trunk
 from geopurify_ros.errors import ConfigError
-from geopurify_ros.train.bank import Bank, make_bank
+from geopurify_ros.train.bank import Bank, Batch, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.room_images import load_views
@@ -53,6 +53,7 @@ class ImageSettings:
         trunk_rate: of the last two stages of the trunk, as a share of that.
         keep: weight of the loss that keeps the ImageNet classes.
         traced_share: of the images that come from the path-traced rooms, if there are any.
+        without_depth: share of the images that the tower must tell by colour alone.
         knowledge_weight: of the ConSE words in a feature.
         seed: of all randomness.
     """
@@ -64,24 +65,27 @@ class ImageSettings:
     trunk_rate: float = 0.1
     keep: float = 4.0
     traced_share: float = 0.4
+    without_depth: float = 0.2
     knowledge_weight: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the shares."""
-        if not 0 <= self.traced_share <= 1 or not 0 <= self.trunk_rate <= 1:
-            raise ConfigError("traced_share and trunk_rate are shares, expected 0 to 1")
+        for name in ("traced_share", "trunk_rate", "without_depth"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is a share, expected 0 to 1")
 
 
 def train_image(
-    out: Path, rooms: Path, traced: Path | None, encode: TextEncoder, settings: ImageSettings
+    out: Path, rooms: Sequence[Path], traced: Path | None, encode: TextEncoder,
+    settings: ImageSettings,
 ) -> dict[str, Any]:
     """Train; weights and curve come to `out`, see trainer.fit.
 
     Args:
         out: folder of the training; what it holds is continued.
-        rooms: folder made by `geopurify train rooms`.
-        traced: the same, path-traced, or None.
+        rooms: folders made by `geopurify train rooms`.
+        traced: another one, path-traced, or None.
         encode: texts to (L, D) unit vectors: the text tower.
         settings: how.
 
@@ -94,13 +98,18 @@ def train_image(
     torch.manual_seed(settings.seed)
     names = NameBank(encode)
     frozen = pretrained_trunk().eval().requires_grad_(False)
-    folders = [folder for folder in (rooms, traced) if folder is not None]
-    banks = [_bank(out, folder, frozen, settings) for folder in folders]
+    banks = [_bank(out, folder, frozen, settings) for folder in rooms]
+    shares = _shares([len(bank.label) for bank in banks])
+    if traced is not None:
+        banks.append(_bank(out, traced, frozen, settings))
+        shares = [share * (1 - settings.traced_share) for share in shares]
+        shares.append(settings.traced_share)
     model = Learner(ImageTower(names.feature_dim), names.used)
     model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
     _prepare(model, frozen, encode, banks[0], settings)
     about = {k: v for k, v in asdict(settings).items() if k != "steps"}
-    return recent(fit(_Task(model, frozen, names, banks, settings), schedule, out, about))
+    task = _Task(model, frozen, names, _Source(banks, shares, settings), settings)
+    return recent(fit(task, schedule, out, about))
 
 
 def _bank(out: Path, rooms: Path, frozen: Trunk, settings: ImageSettings) -> Bank:
@@ -151,22 +160,21 @@ class Learner(nn.Module):
 
     def losses(
         self,
-        batch: tuple[Tensor, Tensor, Tensor, Tensor],
+        batch: Batch,
         frozen: Trunk,
         names: Tensor,
         weight: Tensor,
         rng: np.random.Generator,
     ) -> dict[str, Tensor]:
         """Means over a batch: "pixels", "keep", and "right", the share of right pixels."""
-        near, middle, deep, labels = batch
-        trunk, few = self.tower.trunk, max(1, len(near) // _KEEP_ONE_OF)
-        maps = [near, middle, trunk.late(middle)]
-        seen = self.tower.decoder.seen(maps)
+        trunk, few = self.tower.trunk, max(1, len(batch.near) // _KEEP_ONE_OF)
+        maps = [batch.near, batch.middle, trunk.late(batch.middle)]
+        seen = self.tower.decoder.seen(maps, batch.channels)
         with torch.no_grad():
-            target = frozen.classify(deep[:few])
+            target = frozen.classify(batch.deep[:few])
             words = self.tower.knowledge(trunk.classify(maps[-1]), seen.shape[-2:])
         logits = trunk.classify(maps[-1][:few])
-        rows = self.row_of[labels].flatten()
+        rows = self.row_of[batch.label].flatten()
         picks = _balanced(rows, weight, rng)
         features = self.tower.decoder.features(_cells(seen)[picks][..., None, None])[..., 0, 0]
         pixels = self.tower.combine(features, _cells(words)[picks])
@@ -185,12 +193,12 @@ class _Task:
     """`trainer.Task` of the image tower."""
 
     def __init__(
-        self, model: Learner, frozen: Trunk, names: NameBank, banks: list[Bank],
+        self, model: Learner, frozen: Trunk, names: NameBank, source: _Source,
         settings: ImageSettings,
     ) -> None:
         self.net = model
-        self._frozen, self._names, self._banks, self._settings = frozen, names, banks, settings
-        self._weight = _class_weight(banks)
+        self._frozen, self._names, self._source, self._settings = frozen, names, source, settings
+        self._weight = _class_weight(source.banks)
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Decoder and scale; the last two stages of the trunk."""
@@ -204,7 +212,7 @@ class _Task:
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Randomness comes from (seed, step), as numpy draws it."""
         rng = np.random.default_rng([self._settings.seed, step])
-        batch = _batch(self._banks, self._settings, rng)
+        batch = self._source.batch(rng)
         losses = self.net.losses(batch, self._frozen, self._names.sample(rng), self._weight, rng)
         total = losses["pixels"] + self._settings.keep * losses["keep"]
         return total, {name: value.item() for name, value in losses.items()}
@@ -245,20 +253,30 @@ def _class_weight(banks: list[Bank]) -> Tensor:
     return torch.from_numpy((weight / max(weight.max(), 1e-9)).astype(np.float32))
 
 
-def _batch(
-    banks: list[Bank], settings: ImageSettings, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The maps and labels of one step, see Bank.pick."""
-    second = round(settings.batch * settings.traced_share) if len(banks) > 1 else 0
-    parts = [
-        bank.pick(rng.integers(len(bank.label), size=count))
-        for bank, count in zip(banks, (settings.batch - second, second), strict=False)
-    ]
-    near, middle, deep, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-    return (
-        near.to(memory_format=_LAYOUT), middle.to(memory_format=_LAYOUT),
-        deep.to(memory_format=_LAYOUT), labels,
-    )  # fmt: skip
+def _shares(counts: list[int]) -> list[float]:
+    return [count / sum(counts) for count in counts]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where images come from: banks and the share of each."""
+
+    banks: list[Bank]
+    shares: list[float]
+    settings: ImageSettings
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """The maps and labels of one step, see Bank.pick; some images lose their depth."""
+        counts = rng.multinomial(self.settings.batch, self.shares)
+        parts = [
+            bank.pick(rng.integers(len(bank.label), size=count))
+            for bank, count in zip(self.banks, counts, strict=True)
+        ]
+        made = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        kept = torch.from_numpy(rng.random(len(made.label)) >= self.settings.without_depth)
+        maps = (made.near, made.middle, made.deep, made.channels * kept[:, None, None, None])
+        near, middle, deep, channels = (part.to(memory_format=_LAYOUT) for part in maps)
+        return Batch(near, middle, deep, made.label, channels)
 
 
 def _prepare(
@@ -271,5 +289,5 @@ def _prepare(
     tower.class_vectors.copy_(encode(imagenet_names()))
     rows = np.linspace(0, len(bank.label) - 1, _ROWS_FOR_USUAL).astype(np.int64)
     with torch.no_grad():
-        words = tower.words(frozen.classify(bank.pick(rows)[2]))
+        words = tower.words(frozen.classify(bank.pick(rows).deep))
     tower.usual.copy_(words.mean(dim=(0, 2, 3)))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.pipeline import ImageTextEncoder, Pipeline
+from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.student import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.data.sequence import Sequence

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geopurify_ros.encoders.builtin_file import write_builtin
+from geopurify_ros.encoders.builtin_file import read_text_tower, write_builtin
 from geopurify_ros.encoders.image_tower import ImageTower
 from geopurify_ros.encoders.int8 import packed, unpacked
 from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
@@ -40,9 +40,15 @@ def load_text(folder: Path) -> TextEncoder:
 def read_text(folder: Path) -> tuple[TextTower, WordPiece]:
     """The tower, its weights rounded to 8 bits as on disk, and its splitter.
 
+    Args:
+        folder: of `train text`, or the file of an encoder whose text tower is to be kept.
+
     Raises:
         InputError: the folder holds no such training.
+        CheckpointError: the file cannot be read.
     """
+    if folder.is_file():
+        return read_text_tower(folder)[:2]
     state = _state(folder, "text")
     splitter = WordPiece(tuple((folder / "vocabulary.txt").read_text().splitlines()))
     rank, feature_dim = state["pieces.weight"].shape[1], state["project.weight"].shape[0]
@@ -56,7 +62,7 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
 
     Args:
         path: of the file.
-        text: folder of `train text`.
+        text: folder of `train text`, or an encoder's file.
         image: folder of `train encoder`.
 
     Returns:
@@ -68,11 +74,15 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
     pictures = ImageTower(tower.project.out_features)
     pictures.load_state_dict(part)
     about: dict[str, Any] = {
-        name: {"settings": json.loads((folder / "metrics.json").read_text())["settings"]}
-        for name, folder in (("text", text), ("image", image))
-    }  # fmt: skip
+        "text": read_text_tower(text)[2] if text.is_file() else _settings(text),
+        "image": _settings(image),
+    }
     scale = float(state["log_scale"].exp())
     return write_builtin(path, pictures, tower, splitter, scale, about)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return {"settings": json.loads((folder / "metrics.json").read_text())["settings"]}
 
 
 def _state(folder: Path, what: str) -> dict[str, Tensor]:

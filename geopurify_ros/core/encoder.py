@@ -1,0 +1,54 @@
+"""What the pipeline asks of an encoder, and the one place that hands it a frame."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.errors import expect_shape
+
+
+class ImageTextEncoder(Protocol):
+    """Images and text land in one space."""
+
+    id: str
+    feature_dim: int
+    logit_scale: float
+
+    def encode_image(self, rgb: Tensor) -> Tensor:
+        """(1, 3, H, W) float 0..1 -> (1, D, h, w), unit norm over D."""
+        ...
+
+    def encode_text(self, texts: tuple[str, ...]) -> Tensor:
+        """L texts -> (L, D), unit norm."""
+        ...
+
+
+@runtime_checkable
+class RgbdEncoder(Protocol):
+    """What an encoder that looks at shape offers beside."""
+
+    def encode_rgbd(self, rgb: Tensor, depth_m: Tensor, intrinsics: Tensor) -> Tensor:
+        """(1, 3, H, W) float 0..1, (H, W) metres or NaN, (3, 3) -> (1, D, h, w), unit norm."""
+        ...
+
+
+def encode_frame(
+    encoder: ImageTextEncoder, frame: RgbdFrame, device: torch.device | str, use_depth: bool
+) -> Tensor:  # (1, D, h, w)
+    """The feature grid of a frame, with its depth where the encoder takes it.
+
+    Raises:
+        InputError: what the encoder returned is no grid of its width.
+    """
+    rgb = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1)[None] / 255.0
+    if use_depth and isinstance(encoder, RgbdEncoder):
+        depth_m = torch.from_numpy(frame.depth_m).to(device)
+        grid = encoder.encode_rgbd(rgb, depth_m, torch.from_numpy(frame.intrinsics))
+    else:
+        grid = encoder.encode_image(rgb)
+    expect_shape(grid, (1, encoder.feature_dim, None, None), "feature grid")
+    return grid
