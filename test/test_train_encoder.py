@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.image_tower import MEAN, STD
-from geopurify_ros.errors import InputError
+from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train import image as image_training
 from geopurify_ros.train import text as text_training
 from geopurify_ros.train.bank import make_bank
@@ -220,6 +220,13 @@ def test_text_training_and_shipping(rooms, tmp_path, monkeypatch):
     again = write_encoder(tmp_path / "again.safetensors", path, tmp_path / "image")
     assert again == name
     assert torch.equal(load_text(path)(["sofa"]), encode(["sofa"]))
+
+
+def test_folders_of_one_name_are_refused(tmp_path):
+    """Their features would be kept in one place."""
+    with pytest.raises(ConfigError, match="two folders of rooms have the same name"):
+        train_image(tmp_path / "out", [tmp_path / "a/rooms", tmp_path / "b/rooms"], None, words,
+                    ImageSettings(steps=1))
 
 
 def test_shipping_without_a_training_says_what_to_run(tmp_path):

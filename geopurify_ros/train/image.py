@@ -91,7 +91,13 @@ def train_image(
 
     Returns:
         Figures of the last stretch.
+
+    Raises:
+        ConfigError: two folders of one name, under which the features of both would be kept.
     """
+    folders = {path.resolve() for path in (*rooms, *([traced] if traced else []))}
+    if len({path.name for path in folders}) < len(folders):
+        raise ConfigError("two folders of rooms have the same name: rename one of them")
     schedule = Schedule(
         settings.steps, _WARM_STEPS, settings.learning_rate, _WEIGHT_DECAY, settings.seed, 1.0
     )
