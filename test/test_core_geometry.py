@@ -75,6 +75,13 @@ def test_normals_are_zero_where_a_neighbor_two_pixels_away_is_missing():
     assert torch.equal(zero, expected)
 
 
+def test_normals_over_another_step_miss_that_many_at_the_border():
+    depth = depth_of_plane(np.array([0.0, 0.0, -1.0]), 2.0)
+    has_one = normals(backproject(depth, INTRINSICS), step_px=1).norm(dim=-1) > 0
+    assert int(has_one.sum()) == (SIZE[0] - 2) * (SIZE[1] - 2)
+    assert has_one[1:-1, 1:-1].all()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (4, 9), (9, 4), (5, 5)])
 def test_normals_of_tiny_images_are_zero_or_unit(size):
     length = normals(backproject(torch.ones(size), INTRINSICS)).norm(dim=-1)

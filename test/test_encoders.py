@@ -71,14 +71,21 @@ def test_builtin_does_not_depend_on_the_batch(dtype):
 
 
 @pytest.mark.parametrize("use_depth", [True, False])
-def test_builtin_in_bfloat16_is_near_float32(use_depth):
-    """Half precision within a stated tolerance: cosines above 0.98 on average, 0.9 everywhere."""
-    frame = Sequence(sample_room()).frame(10)
+def test_builtin_in_bfloat16_is_near_float32(builtin, use_depth):
+    """Half precision within a stated tolerance, on a real frame and not on noise alone.
+
+    Cosines above 0.985 on average and 0.92 everywhere, 95 % of the labels the same.
+    """
+    sequence = Sequence(sample_room())
+    frame = sequence.frame(10)
     full, half = (encode_frame(BuiltinEncoder(CPU, dtype=d), frame, CPU, use_depth)
                   for d in (torch.float32, torch.bfloat16))
     likeness = (full * half).sum(dim=1)
-    assert likeness.mean() > 0.98
-    assert likeness.min() > 0.9
+    assert likeness.mean() > 0.985
+    assert likeness.min() > 0.92
+    text = builtin.encode_text(tuple(sequence.class_names.values()))
+    labels = [torch.einsum("bdhw,cd->bchw", f, text).argmax(dim=1) for f in (full, half)]
+    assert (labels[0] == labels[1]).float().mean() > 0.95
 
 
 def test_builtin_text_is_in_the_space_of_the_images(builtin):

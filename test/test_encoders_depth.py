@@ -36,18 +36,21 @@ def room(pitch, roll=0.0, size=(120, 160)):
     return torch.minimum(floor, wall), floor < wall
 
 
-@pytest.mark.parametrize(("pitch", "roll"), [
-    (0, 0), (-20, 0), (-20, 8), (-45, 0), (-45, -8), (-58, 3), (12, 5)])
-def test_gravity_and_heights_of_a_room(pitch, roll):
+@pytest.mark.parametrize(("pitch", "roll", "seen"), [
+    (0, 0, ["wall"]), (-20, 0, ["floor", "wall"]), (-20, 8, ["floor", "wall"]),
+    (-45, 0, ["floor"]), (-45, -8, ["floor"]), (-58, 3, ["floor"]), (12, 5, ["wall"])])
+def test_gravity_and_heights_of_a_room(pitch, roll, seen):
     depth, is_floor = room(pitch, roll)
     channels = depth_channels(depth, LENS, (30, 40))
     assert channels.shape == (NUM_CHANNELS, 30, 40)
     assert torch.isfinite(channels).all()
     floor = torch.nn.functional.adaptive_avg_pool2d(is_floor[None].float(), (30, 40))[0]
     inner = channels[HAS_NORMAL] > 0
+    checked = []
     for name, where in (("floor", (floor == 1) & inner), ("wall", (floor == 0) & inner)):
         if where.sum() < 30:  # the camera looks above or below it
             continue
+        checked.append(name)
         upward, toward = channels[UPWARD][where], channels[TOWARD][where]
         expected = (1.0, 0.0) if name == "floor" else (0.0, 1.0)
         assert abs(upward.median() - expected[0]) < 0.02, name
@@ -55,6 +58,7 @@ def test_gravity_and_heights_of_a_room(pitch, roll):
         if name == "floor":
             assert (channels[ABOVE_FLOOR][where] * 1.5).abs().median() < 0.03
             assert abs(channels[ABOVE_CAMERA][where].median() * 1.5 + CAMERA_HEIGHT_M) < 0.03
+    assert checked == seen
 
 
 def test_depth_and_its_inverse_are_those_of_the_cell():
@@ -91,13 +95,23 @@ def test_no_depth_at_all_and_tiny_images(size):
     assert torch.isfinite(depth_channels(torch.ones(size), LENS, (80, 104))).all()
 
 
-def test_up_is_the_image_s_own_where_nothing_is_flat():
+def test_up_is_the_image_s_own_without_surfaces():
     assert torch.equal(up_direction(torch.zeros(0, 3)), torch.tensor([0.0, -1.0, 0.0]))
+
+
+def test_up_is_likely_whatever_the_surfaces():
+    """Less than 20 degrees of roll, 66 down and 33 up, of a ball as of a room on its side."""
     ball = torch.nn.functional.normalize(
         torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    up = up_direction(ball)
-    assert torch.isfinite(up).all()
-    assert abs(up.norm() - 1) < 1e-5
+    sideways, _ = room(-20, roll=70)
+    points = depth_channels(sideways, LENS, (30, 40))
+    assert torch.isfinite(points).all()
+    for normals in (ball, up_of(-20, 70).expand(100, 3)):
+        aside, down, ahead = up_direction(normals).tolist()
+        assert abs(math.hypot(aside, down, ahead) - 1) < 1e-5
+        assert abs(aside) < math.sin(math.radians(20))
+        assert down < 0
+        assert -math.sin(math.radians(66)) < ahead < math.sin(math.radians(33))
 
 
 def frame(seed=0, size=(120, 160)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,9 +45,12 @@ def encode_frame(
     Raises:
         InputError: what the encoder returned is no grid of its width.
     """
-    rgb = torch.from_numpy(frame.rgb).to(device).permute(2, 0, 1)[None] / 255.0
+    rgb, depth_m = (
+        torch.from_numpy(np.ascontiguousarray(image)).to(device)
+        for image in (frame.rgb, frame.depth_m)
+    )
+    rgb = rgb.permute(2, 0, 1)[None] / 255.0
     if use_depth and isinstance(encoder, RgbdEncoder):
-        depth_m = torch.from_numpy(frame.depth_m).to(device)
         grid = encoder.encode_rgbd(rgb, depth_m, torch.from_numpy(frame.intrinsics))
     else:
         grid = encoder.encode_image(rgb)

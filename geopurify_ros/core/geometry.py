@@ -55,13 +55,14 @@ def _beside_edge(depth_m: Tensor, config: DepthConfig) -> Tensor:
 
 def normals(
     points: Tensor,  # (H, W, 3) camera frame, NaN: invalid
+    step_px: int = _NORMAL_STEP_PX,
 ) -> Tensor:  # (H, W, 3)
     """Unit surface normals that look at the camera; zero where a neighbour is missing.
 
-    Cross product of central differences. Zero is neutral: the map adds normals up and only the
-    direction of the sum is read.
+    Cross product of central differences over `step_px` to either side. Zero is neutral: the map
+    adds normals up and only the direction of the sum is read.
     """
-    step = _NORMAL_STEP_PX
+    step = step_px
     made = torch.zeros_like(points)
     if points.shape[0] <= 2 * step or points.shape[1] <= 2 * step:
         return made

@@ -55,8 +55,8 @@ class Sequence:
             reason = f": {refused[0]}" if refused else ""
             raise InputError(f"{folder} has no frame with colour, depth and a usable pose{reason}")
         self._files = [(n, colors[n], depths[n]) for n in self._poses]
-        self._depth_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_depth.txt")[:3, :3]
-        self._color_intrinsics = _read_matrix(folder / "intrinsic/intrinsic_color.txt")[:3, :3]
+        self._depth_intrinsics = read_matrix(folder / "intrinsic/intrinsic_depth.txt")[:3, :3]
+        self._color_intrinsics = read_matrix(folder / "intrinsic/intrinsic_color.txt")[:3, :3]
         self.class_names = _read_classes(folder / "classes.json")
 
     def __len__(self) -> int:
@@ -152,7 +152,7 @@ def _read_poses(paths: dict[str, Path]) -> tuple[dict[str, NDArray[np.float64]],
     poses, refused = {}, []
     for name, path in paths.items():
         try:
-            pose = _as_rotation(_read_matrix(path))
+            pose = _as_rotation(read_matrix(path))
             check_pose(pose)
             poses[name] = pose
         except InputError as error:
@@ -173,7 +173,12 @@ def _as_rotation(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     return mended
 
 
-def _read_matrix(path: Path) -> NDArray[np.float64]:
+def read_matrix(path: Path) -> NDArray[np.float64]:
+    """(4, 4) from a text file of a sequence.
+
+    Raises:
+        InputError: it cannot be read, or has another shape.
+    """
     try:
         rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
         matrix = np.array(rows, dtype=np.float64)

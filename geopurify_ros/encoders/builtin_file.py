@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import safetensors
 import torch
@@ -23,7 +24,6 @@ from geopurify_ros.errors import CheckpointError
 
 FORMAT = 2  # 1: an image tower without depth
 _VOCABULARY = "vocabulary"
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def read_builtin(path: Path) -> Builtin:
     Raises:
         CheckpointError: missing, damaged, or of another format.
     """
-
-    def both(header: dict[str, Any], tensors: dict[str, Tensor]) -> Builtin:
+    with _readable(path):
+        header, tensors = _content(path)
         if header["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has format {header['format']}, this version reads {FORMAT}: "
@@ -95,8 +95,6 @@ def read_builtin(path: Path) -> Builtin:
             header["about"],
         )  # fmt: skip
 
-    return _read(path, both)
-
 
 def read_text_tower(path: Path) -> tuple[TextTower, WordPiece, dict[str, Any]]:
     """The text tower alone, its splitter and how it was made; of a file of any format.
@@ -104,20 +102,15 @@ def read_text_tower(path: Path) -> tuple[TextTower, WordPiece, dict[str, Any]]:
     Raises:
         CheckpointError: missing or damaged.
     """
-
-    def text(
-        header: dict[str, Any], tensors: dict[str, Tensor]
-    ) -> tuple[TextTower, WordPiece, dict[str, Any]]:
+    with _readable(path):
+        header, tensors = _content(path)
         return (*_text(header, tensors), header["about"]["text"])
 
-    return _read(path, text)
 
-
-def _read(path: Path, make: Callable[[dict[str, Any], dict[str, Tensor]], _Made]) -> _Made:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["geopurify"])
-        return make(header, load_file(path))
+        yield
     except (
         OSError,
         KeyError,
@@ -129,6 +122,12 @@ def _read(path: Path, make: Callable[[dict[str, Any], dict[str, Tensor]], _Made]
         raise CheckpointError(
             f"the built-in encoder cannot be read from {path} ({e}): install the package again"
         ) from e
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    with safetensors.safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["geopurify"])
+    return header, load_file(path)
 
 
 def _text(header: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[TextTower, WordPiece]:

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from geopurify_ros.core import geometry
+from geopurify_ros.core.rectify import scaled_intrinsics
+
 NUM_CHANNELS = 8
 _MIN_M, _MAX_M = 0.1, 10.0
 _LEAST_SHARE = 0.25  # of the pixels of a cell that must have depth
@@ -37,8 +40,12 @@ def depth_channels(
     Valid or not; depth; its inverse; height above the lowest point and above the camera, along the
     estimated up; how far the normal looks up and how far to the camera; normal valid or not.
     """
-    points, valid = _cell_points(depth_m, intrinsics, size)
-    normals = _cell_normals(points, valid)
+    cells = _cell_depth(depth_m, size)
+    valid = ~cells.isnan()
+    lens = scaled_intrinsics(intrinsics.cpu().numpy(), (*depth_m.shape,), size)
+    points = geometry.backproject(cells, torch.from_numpy(lens))
+    normals = geometry.normals(points, step_px=1) * valid[..., None]  # a cell is many pixels
+    points = points.nan_to_num()
     has_normal = normals.abs().sum(dim=-1) > 0
     up = up_direction(normals[::2, ::2][has_normal[::2, ::2]])
     height_m = points @ up
@@ -95,36 +102,12 @@ def _refined(up: Tensor, normals: Tensor) -> Tensor:
     return up
 
 
-def _cell_points(
-    depth_m: Tensor, intrinsics: Tensor, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:  # (h, w, 3), (h, w) bool
-    """The mean depth of every cell as a point in the camera frame; zero where there is none."""
+def _cell_depth(depth_m: Tensor, size: tuple[int, int]) -> Tensor:  # (h, w)
+    """The mean depth of every cell; NaN where too few of its pixels have any."""
     usable = (depth_m > _MIN_M) & (depth_m < _MAX_M)  # false for NaN
     pair = torch.stack((usable.to(torch.float32), torch.where(usable, depth_m, 0.0)))
     share, total = adaptive_avg_pool2d(pair[None], size)[0]
-    valid = share >= _LEAST_SHARE
-    depth = torch.where(valid, total / share.clamp_min(1e-6), 0.0)
-    k = intrinsics.to(depth)
-    rows, columns = (
-        (torch.arange(n, device=depth.device) + 0.5) * (full / n) - 0.5
-        for n, full in zip(size, depth_m.shape, strict=True)
-    )
-    x, y = (columns - k[0, 2]) / k[0, 0], (rows - k[1, 2]) / k[1, 1]
-    return torch.stack((x * depth, y[:, None] * depth, depth), dim=-1), valid
-
-
-def _cell_normals(points: Tensor, valid: Tensor) -> Tensor:  # (h, w, 3)
-    """Unit normals that look at the camera; zero where a neighbour is missing."""
-    made = torch.zeros_like(points)
-    if min(valid.shape) < 3:
-        return made
-    across = points[1:-1, 2:] - points[1:-1, :-2]
-    down = points[2:, 1:-1] - points[:-2, 1:-1]
-    normal = torch.linalg.cross(down, across)
-    normal = normal / torch.linalg.vector_norm(normal, dim=-1, keepdim=True).clamp_min(1e-12)
-    whole = valid[1:-1, 2:] & valid[1:-1, :-2] & valid[2:, 1:-1] & valid[:-2, 1:-1]
-    made[1:-1, 1:-1] = normal * (whole & valid[1:-1, 1:-1])[..., None]
-    return made
+    return torch.where(share >= _LEAST_SHARE, total / share, torch.nan)
 
 
 def _lowest(height_m: Tensor) -> Tensor:  # (N,) -> ()

@@ -64,6 +64,36 @@ class Batch(NamedTuple):
     channels: Tensor
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """Several banks to draw from.
+
+    Attributes:
+        banks: one per folder of rooms.
+        shares: (len(banks),) of the images, their sum is 1.
+        size: images of a batch.
+        without_depth: share of the images whose depth is taken away.
+    """
+
+    banks: list[Bank]
+    shares: NDArray[np.float64]
+    size: int
+    without_depth: float
+
+    def draw(self, rng: np.random.Generator, layout: torch.memory_format) -> Batch:
+        """One batch, its maps laid out as asked."""
+        counts = rng.multinomial(self.size, self.shares)
+        parts = [
+            bank.pick(rng.integers(len(bank.label), size=count))
+            for bank, count in zip(self.banks, counts, strict=True)
+        ]
+        made = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        kept = torch.from_numpy(rng.random(len(made.label)) >= self.without_depth)
+        maps = (made.near, made.middle, made.deep, made.channels * kept[:, None, None, None])
+        near, middle, deep, channels = (part.to(memory_format=layout) for part in maps)
+        return Batch(near, middle, deep, made.label, channels)
+
+
 def make_bank(
     folder: Path, load: Callable[[], Views], trunk: Trunk, variants: int, seed: int, source: str
 ) -> Bank:

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from geopurify_ros.encoders.image_tower import ImageTower, Trunk
 from geopurify_ros.errors import ConfigError
-from geopurify_ros.train.bank import Bank, Batch, make_bank
+from geopurify_ros.train.bank import Bank, Batch, Mixture, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.room_images import load_views
@@ -95,27 +95,34 @@ def train_image(
     Raises:
         ConfigError: two folders of one name, under which the features of both would be kept.
     """
-    folders = {path.resolve() for path in (*rooms, *([traced] if traced else []))}
-    if len({path.name for path in folders}) < len(folders):
-        raise ConfigError("two folders of rooms have the same name: rename one of them")
     schedule = Schedule(
         settings.steps, _WARM_STEPS, settings.learning_rate, _WEIGHT_DECAY, settings.seed, 1.0
     )
     torch.manual_seed(settings.seed)
     names = NameBank(encode)
     frozen = pretrained_trunk().eval().requires_grad_(False)
-    banks = [_bank(out, folder, frozen, settings) for folder in rooms]
-    shares = _shares([len(bank.label) for bank in banks])
-    if traced is not None:
-        banks.append(_bank(out, traced, frozen, settings))
-        shares = [share * (1 - settings.traced_share) for share in shares]
-        shares.append(settings.traced_share)
+    mixture = _mixture(out, rooms, traced, frozen, settings)
     model = Learner(ImageTower(names.feature_dim), names.used)
     model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
-    _prepare(model, frozen, encode, banks[0], settings)
+    _prepare(model, frozen, encode, mixture.banks[0], settings)
     about = {k: v for k, v in asdict(settings).items() if k != "steps"}
-    task = _Task(model, frozen, names, _Source(banks, shares, settings), settings)
+    task = _Task(model, frozen, names, mixture, settings)
     return recent(fit(task, schedule, out, about))
+
+
+def _mixture(
+    out: Path, rooms: Sequence[Path], traced: Path | None, frozen: Trunk, settings: ImageSettings
+) -> Mixture:
+    """All folders, by their numbers of images; the path-traced one has the share of its own."""
+    folders = [*rooms] if traced is None else [*rooms, traced]
+    if len({path.name for path in folders}) < len({path.resolve() for path in folders}):
+        raise ConfigError("two folders of rooms have the same name: rename one of them")
+    banks = [_bank(out, folder, frozen, settings) for folder in folders]
+    counts = np.array([len(bank.label) for bank in banks[: len(rooms)]], dtype=np.float64)
+    shares = counts / counts.sum()
+    if traced is not None:
+        shares = np.append(shares * (1 - settings.traced_share), settings.traced_share)
+    return Mixture(banks, shares, settings.batch, settings.without_depth)
 
 
 def _bank(out: Path, rooms: Path, frozen: Trunk, settings: ImageSettings) -> Bank:
@@ -199,12 +206,12 @@ class _Task:
     """`trainer.Task` of the image tower."""
 
     def __init__(
-        self, model: Learner, frozen: Trunk, names: NameBank, source: _Source,
+        self, model: Learner, frozen: Trunk, names: NameBank, mixture: Mixture,
         settings: ImageSettings,
     ) -> None:
         self.net = model
-        self._frozen, self._names, self._source, self._settings = frozen, names, source, settings
-        self._weight = _class_weight(source.banks)
+        self._frozen, self._names, self._mixture, self._settings = frozen, names, mixture, settings
+        self._weight = _class_weight(mixture.banks)
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Decoder and scale; the last two stages of the trunk."""
@@ -218,7 +225,7 @@ class _Task:
     def loss(self, step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Randomness comes from (seed, step), as numpy draws it."""
         rng = np.random.default_rng([self._settings.seed, step])
-        batch = self._source.batch(rng)
+        batch = self._mixture.draw(rng, _LAYOUT)
         losses = self.net.losses(batch, self._frozen, self._names.sample(rng), self._weight, rng)
         total = losses["pixels"] + self._settings.keep * losses["keep"]
         return total, {name: value.item() for name, value in losses.items()}
@@ -257,32 +264,6 @@ def _class_weight(banks: list[Bank]) -> Tensor:
     share = counts[used] / max(counts[1:].sum(), 1)
     weight = np.where(share > 0, 1 / np.sqrt(share + _LEAST_SHARE), 0)
     return torch.from_numpy((weight / max(weight.max(), 1e-9)).astype(np.float32))
-
-
-def _shares(counts: list[int]) -> list[float]:
-    return [count / sum(counts) for count in counts]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where images come from: banks and the share of each."""
-
-    banks: list[Bank]
-    shares: list[float]
-    settings: ImageSettings
-
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """The maps and labels of one step, see Bank.pick; some images lose their depth."""
-        counts = rng.multinomial(self.settings.batch, self.shares)
-        parts = [
-            bank.pick(rng.integers(len(bank.label), size=count))
-            for bank, count in zip(self.banks, counts, strict=True)
-        ]
-        made = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        kept = torch.from_numpy(rng.random(len(made.label)) >= self.settings.without_depth)
-        maps = (made.near, made.middle, made.deep, made.channels * kept[:, None, None, None])
-        near, middle, deep, channels = (part.to(memory_format=_LAYOUT) for part in maps)
-        return Batch(near, middle, deep, made.label, channels)
 
 
 def _prepare(

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from geopurify_ros.data.sequence import read_matrix
 from geopurify_ros.encoders.depth_channels import depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
 from geopurify_ros.errors import InputError
@@ -56,7 +57,7 @@ def load_views(rooms: Path) -> Views:
     """Read every view of every room_* folder.
 
     Raises:
-        InputError: there are none, or their sizes differ.
+        InputError: there are none, their sizes differ, or a camera matrix cannot be read.
     """
     colors = sorted(rooms.glob("room_*/color/*.jpg"))
     if not colors:
@@ -70,7 +71,7 @@ def load_views(rooms: Path) -> Views:
     if len({image.shape for part in parts for image in part}) != 2:
         raise InputError(f"the images in {rooms} differ in size, expected one size for all")
     intrinsics = {
-        room: np.loadtxt(room / "intrinsic" / "intrinsic_depth.txt")[:3, :3]
+        room: read_matrix(room / "intrinsic" / "intrinsic_depth.txt")[:3, :3]
         for room in {path.parent.parent for path in colors}
     }
     color, label, depth_mm = (np.stack(part) for part in zip(*parts, strict=True))
