@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from geopurify_ros.cli import sample_room
 from geopurify_ros.core.encoder import encode_frame
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.encoders.builtin import BUILTIN_FILE, BuiltinEncoder
+from geopurify_ros.encoders.builtin_file import _fold_norms
+from geopurify_ros.encoders.image_tower import Decoder, ImageTower
 from geopurify_ros.encoders.text_cache import cache_folder, cached_text
 from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
 from geopurify_ros.errors import CheckpointError, ConfigError
@@ -39,13 +42,13 @@ def assert_unit(features, dim=1):
 
 
 @pytest.mark.parametrize(("size", "grid"), [
-    ((480, 640), (48, 64)),
-    ((240, 320), (40, 52)),
-    ((64, 64), (40, 40)),  # small images are enlarged
-    ((1080, 1920), (48, 84)),
-    ((101, 77), (52, 40)),
-    ((1, 1), (40, 40)),
-    ((20, 2000), (40, 160)),  # capped: it would cost without end
+    ((480, 640), (96, 128)),
+    ((240, 320), (80, 104)),
+    ((64, 64), (80, 80)),  # small images are enlarged
+    ((1080, 1920), (96, 168)),
+    ((101, 77), (104, 80)),
+    ((1, 1), (80, 80)),
+    ((20, 2000), (80, 320)),  # capped: it would cost without end
 ])
 def test_builtin_features_are_unit_vectors_on_a_grid(builtin, size, grid):
     features = builtin.encode_image(image(*size))
@@ -133,6 +136,47 @@ def damaged(path, tmp_path, change):
     return broken
 
 
+def test_one_tap_may_be_dilated():
+    """Faster on one thread (builtin.py) and the same."""
+    encoder = BuiltinEncoder(CPU, dtype=torch.float32)
+    single = [m for m in encoder._image.modules()
+              if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (1, 1)]
+    assert {m.dilation for m in single} == {(2, 2)}
+    dilated = encoder.encode_image(image(96, 128))
+    for module in single:
+        module.dilation = (1, 1)
+    torch.testing.assert_close(encoder.encode_image(image(96, 128)), dilated, atol=1e-5, rtol=0)
+
+
+def test_imagenet_s_words_are_added_to_features_of_length_one():
+    tower = ImageTower(16)
+    tower.knowledge_weight.fill_(0.5)
+    features, words = (torch.randn(3, 16, 4, 5, generator=torch.Generator().manual_seed(k))
+                       for k in (0, 1))
+    expected = normalize(normalize(features, dim=1) + 0.5 * words, dim=1)
+    torch.testing.assert_close(tower.combine(features, words), expected, atol=1e-6, rtol=0)
+
+
+def test_norms_are_folded_into_the_convolutions():
+    """What the file is run as gives what was trained."""
+    torch.manual_seed(0)
+    decoder = Decoder(16).eval()
+    torch.nn.init.normal_(decoder.detail.weight)
+    for norm in decoder.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            for values in (norm.weight.data, norm.running_var):
+                values.uniform_(0.5, 2)
+            for values in (norm.bias.data, norm.running_mean):
+                values.normal_()
+    maps = [torch.rand(1, width, 64 // stride, 96 // stride)
+            for width, stride in ((24, 4), (48, 8), (120, 16), (352, 32))]
+    channels = torch.rand(1, 8, 16, 24)
+    expected = decoder(maps, channels)
+    _fold_norms(decoder)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in decoder.modules())
+    torch.testing.assert_close(decoder(maps, channels), expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("change", [
     lambda content: content[:-1000], lambda content: content[:5], lambda _: b"nothing",
     lambda content: bytes(content).replace(b'geopurify"', b'geopurifX"', 1)])
@@ -146,8 +190,8 @@ def test_a_missing_or_future_encoder_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"cannot be read from .*none.safetensors"):
         load_encoder(str(tmp_path / "none.safetensors"), CPU)
     future = damaged(BUILTIN_FILE, tmp_path, lambda content: bytes(content).replace(
-        b'\\"format\\": 2', b'\\"format\\": 9', 1))
-    with pytest.raises(CheckpointError, match="has format 9, this version reads 2"):
+        b'\\"format\\": 3', b'\\"format\\": 9', 1))
+    with pytest.raises(CheckpointError, match="has format 9, this version reads 3"):
         load_encoder(str(future), CPU)
 
 

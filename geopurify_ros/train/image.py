@@ -21,21 +21,29 @@ from geopurify_ros.encoders.image_tower import ImageTower, Trunk
 from geopurify_ros.errors import ConfigError
 from geopurify_ros.train.bank import Bank, Batch, Mixture, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
+from geopurify_ros.train.cells import balanced, enlarged_at, flat, left_out
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.room_images import load_views
-from geopurify_ros.train.trainer import Schedule, fit, recent
+from geopurify_ros.train.trainer import (
+    Schedule,
+    fit,
+    recent,
+    trained_settings,
+    trained_weights,
+)  # fmt: skip
 from geopurify_ros.train.trunk import imagenet_names, pretrained_trunk
 
 _WARM_STEPS = 100
 _WEIGHT_DECAY = 0.02
 _FRAMES = ("{}", "{}", "a {}", "the {}", "a photo of a {}", "{} in a room")
-_LEFT_OUT_NAMES = 0.3  # share of the wrong names that a step does without
 _LARGEST_SCALE = 40.0
 _KEEP_ONE_OF = 4  # images that the loss which keeps the ImageNet classes looks at
 _ROWS_FOR_USUAL = 200
 _FEW_VIEWS = 1000
-_CELLS = 4096  # of a batch that the loss looks at
 _LEAST_SHARE = 2e-4  # of a class, below it the weight grows no more
+_RATE_TO_GO_ON = 0.5
+# By Learner and _prepare, whatever another training had.
+_MADE_HERE = ("row_of", "tower.class_vectors", "tower.usual", "tower.knowledge_weight")
 _LAYOUT = torch.channels_last  # 1.5 times as fast on a processor
 
 TextEncoder = Callable[[list[str]], Tensor]
@@ -60,13 +68,13 @@ class ImageSettings:
 
     steps: int = 8000
     batch: int = 12
-    variants: int = 3
+    variants: int = 2
     learning_rate: float = 2e-3
     trunk_rate: float = 0.1
     keep: float = 4.0
     traced_share: float = 0.4
     without_depth: float = 0.2
-    knowledge_weight: float = 1.0
+    knowledge_weight: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,7 +86,7 @@ class ImageSettings:
 
 def train_image(
     out: Path, rooms: Sequence[Path], traced: Path | None, encode: TextEncoder,
-    settings: ImageSettings,
+    settings: ImageSettings, start: Path | None = None,
 ) -> dict[str, Any]:
     """Train; weights and curve come to `out`, see trainer.fit.
 
@@ -88,26 +96,43 @@ def train_image(
         traced: another one, path-traced, or None.
         encode: texts to (L, D) unit vectors: the text tower.
         settings: how.
+        start: folder of another training, kept until this one has ended: it begins with the
+            weights saved there, at half the learning rate; parts that it has not begin anew.
 
     Returns:
         Figures of the last stretch.
 
     Raises:
-        ConfigError: two folders of one name, under which the features of both would be kept.
+        ConfigError: two folders of one name, under which the features of both would be kept;
+            `start` holds another network.
+        InputError: `start` or a folder holds nothing that can be read.
     """
-    schedule = Schedule(
-        settings.steps, _WARM_STEPS, settings.learning_rate, _WEIGHT_DECAY, settings.seed, 1.0
-    )
+    rate = settings.learning_rate * (1 if start is None else _RATE_TO_GO_ON)
+    schedule = Schedule(settings.steps, _WARM_STEPS, rate, _WEIGHT_DECAY, settings.seed, 1.0)
     torch.manual_seed(settings.seed)
     names = NameBank(encode)
     frozen = pretrained_trunk().eval().requires_grad_(False)
-    mixture = _mixture(out, rooms, traced, frozen, settings)
     model = Learner(ImageTower(names.feature_dim), names.used)
-    model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
-    _prepare(model, frozen, encode, mixture.banks[0], settings)
+    model.tower.trunk.load_state_dict(frozen.state_dict())
     about = {k: v for k, v in asdict(settings).items() if k != "steps"}
+    if start is not None:
+        _take_over(start, model)
+        about["start"] = trained_settings(start)
+    mixture = _mixture(out, rooms, traced, frozen, settings)
+    model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
+    _prepare(model.tower, frozen, encode, mixture.banks[0], settings)
     task = _Task(model, frozen, names, mixture, settings)
     return recent(fit(task, schedule, out, about))
+
+
+def _take_over(start: Path, model: Learner) -> None:
+    """What another training has learnt."""
+    weights = {k: v for k, v in trained_weights(start).items() if k not in _MADE_HERE}
+    own = model.state_dict()
+    for name, value in weights.items():
+        if name not in own or own[name].shape != value.shape:
+            raise ConfigError(f"{start} holds another network, with another {name}: train anew")
+    model.load_state_dict(weights, strict=False)
 
 
 def _mixture(
@@ -181,25 +206,38 @@ class Learner(nn.Module):
     ) -> dict[str, Tensor]:
         """Means over a batch: "pixels", "keep", and "right", the share of right pixels."""
         trunk, few = self.tower.trunk, max(1, len(batch.near) // _KEEP_ONE_OF)
-        maps = [batch.near, batch.middle, trunk.late(batch.middle)]
-        seen = self.tower.decoder.seen(maps, batch.channels)
+        maps = [batch.edges, batch.near, batch.middle, trunk.late(batch.middle)]
+        coarse, fine = self.tower.decoder.seen(maps, batch.channels)
+        size = (fine.shape[2], fine.shape[3])
+        rows = self.row_of[batch.label].flatten()
+        picks = balanced(rows, weight, rng)
         with torch.no_grad():
             target = frozen.classify(batch.deep[:few])
-            words = self.tower.knowledge(trunk.classify(maps[-1]), seen.shape[-2:])
+            known = self.tower.known(trunk.classify(maps[-1]))
+            words = enlarged_at(known, size, picks)
         logits = trunk.classify(maps[-1][:few])
-        rows = self.row_of[batch.label].flatten()
-        picks = _balanced(rows, weight, rng)
-        features = self.tower.decoder.features(_cells(seen)[picks][..., None, None])[..., 0, 0]
-        pixels = self.tower.combine(features, _cells(words)[picks])
+        features = self._features(enlarged_at(coarse, size, picks), flat(fine)[picks])
+        pixels = self.tower.combine(features, words)
         wanted = rows[picks]
         scores = self.log_scale.exp().clamp(max=_LARGEST_SCALE) * pixels @ names.T
-        scores = scores.masked_fill(_left_out(wanted, len(names), rng), -1e4)
+        scores = scores.masked_fill(left_out(wanted, len(names), rng), -1e4)
         return {
             "pixels": cross_entropy(scores, wanted),
             "keep": kl_div(log_softmax(logits, 1), softmax(target, 1),
                            reduction="none").sum(dim=1).mean(),
             "right": (scores.argmax(dim=1) == wanted).float().mean(),
         }  # fmt: skip
+
+
+    def _features(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """(K, D) of some cells, as `Decoder.forward` has them.
+
+        Shares of cells that enlarging mixes sum to 1, so that `features` may follow it as well.
+        """
+        decoder = self.tower.decoder
+        made: Tensor = decoder.features(coarse[..., None, None])
+        made = made + decoder.detail(fine[..., None, None])
+        return made[..., 0, 0]
 
 
 class _Task:
@@ -238,25 +276,6 @@ class _Task:
         return "try a lower learning rate"
 
 
-def _cells(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B * h * w, C)."""
-    return maps.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _balanced(rows: Tensor, weight: Tensor, rng: np.random.Generator) -> Tensor:
-    """(K,) random cells of a known class, the rare classes more often."""
-    chance = torch.where(rows >= 0, weight[rows.clamp(min=0)], 0).double().cumsum(0)
-    draws = torch.from_numpy(rng.random(_CELLS)) * chance[-1]
-    return torch.searchsorted(chance, draws, right=True).clamp(max=len(rows) - 1)
-
-
-def _left_out(present: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """(C,) names that are no choice in this step; never one of a class that is present."""
-    left_out = torch.from_numpy(rng.random(count) < _LEFT_OUT_NAMES)
-    left_out[present] = False
-    return left_out
-
-
 def _class_weight(banks: list[Bank]) -> Tensor:
     """(C,) rare classes count more: one over the root of the share."""
     used = [k + 1 for k, name in enumerate(room_classes()) if name not in KEPT_OUT_CLASSES]
@@ -267,11 +286,9 @@ def _class_weight(banks: list[Bank]) -> Tensor:
 
 
 def _prepare(
-    model: Learner, frozen: Trunk, encode: TextEncoder, bank: Bank, settings: ImageSettings
+    tower: ImageTower, frozen: Trunk, encode: TextEncoder, bank: Bank, settings: ImageSettings
 ) -> None:
-    """Start from the pretrained trunk, and learn what its classes usually say about rooms."""
-    tower = model.tower
-    tower.trunk.load_state_dict(frozen.state_dict())
+    """The ImageNet classes in words, and what they usually say about rooms."""
     tower.knowledge_weight.fill_(settings.knowledge_weight)
     tower.class_vectors.copy_(encode(imagenet_names()))
     rows = np.linspace(0, len(bank.label) - 1, _ROWS_FOR_USUAL).astype(np.int64)

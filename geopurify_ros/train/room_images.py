@@ -44,7 +44,7 @@ class Sections(NamedTuple):
 
     Attributes:
         image: (B, 3, h, w) float 0..1.
-        label: (B, h / 8, w / 8) int64, at the centres of 8 px cells.
+        label: (B, h / 4, w / 4) int64, at the centres of 4 px cells.
         channels: (B, 8, h / 4, w / 4) float32, see encoders.depth_channels.
     """
 
@@ -114,7 +114,7 @@ def _section(
     window = np.s_[top : top + part[0], left : left + part[1]]
     pixels = torch.from_numpy(views.color[row][window]).permute(2, 0, 1).float()[None] / 255
     image = interpolate(pixels, size=size_px, mode="bilinear", align_corners=False)[0]
-    y, x = ((np.arange(n // 8) + 0.5) * 8 / n for n in size_px)
+    y, x = ((np.arange(n // 4) + 0.5) * 4 / n for n in size_px)
     cells = views.label[row][window][(y * part[0]).astype(int)][:, (x * part[1]).astype(int)]
     numbers = torch.from_numpy(cells.astype(np.int64))
     lens = views.intrinsics[row] - np.array([[0, 0, left], [0, 0, top], [0, 0, 0]])

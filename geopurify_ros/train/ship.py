@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.errors import InputError
 from geopurify_ros.train.image import TextEncoder
-from geopurify_ros.train.trainer import trained_weights
+from geopurify_ros.train.trainer import trained_settings, trained_weights
 
 _BATCH = 256
 
@@ -73,16 +72,13 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
     part = {k.removeprefix("tower."): v for k, v in state.items() if k.startswith("tower.")}
     pictures = ImageTower(tower.project.out_features)
     pictures.load_state_dict(part)
-    about: dict[str, Any] = {
-        "text": read_text_tower(text)[2] if text.is_file() else _settings(text),
-        "image": _settings(image),
-    }
+    about: dict[str, Any] = {"image": {"settings": trained_settings(image)}}
+    if text.is_file():
+        about["text"] = read_text_tower(text)[2]
+    else:
+        about["text"] = {"settings": trained_settings(text)}
     scale = float(state["log_scale"].exp())
     return write_builtin(path, pictures, tower, splitter, scale, about)
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    return {"settings": json.loads((folder / "metrics.json").read_text())["settings"]}
 
 
 def _state(folder: Path, what: str) -> dict[str, Tensor]:

@@ -165,6 +165,19 @@ def trained_weights(out: Path) -> dict[str, Tensor]:
     return _weights(content[0])
 
 
+def trained_settings(out: Path) -> dict[str, Any]:
+    """How the weights that `fit` saved last were trained.
+
+    Raises:
+        InputError: there are none, or the file is damaged.
+    """
+    content = _read(out / "progress.safetensors")
+    if content is None:
+        raise InputError(f"{out} holds no training")
+    settings: dict[str, Any] = content[1]["settings"]
+    return settings
+
+
 def _save(
     out: Path, net: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any],
     history: list[dict[str, float]],
