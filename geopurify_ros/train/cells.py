@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 CELLS = 4096  # of a batch that the loss looks at
 _LEFT_OUT_NAMES = 0.3  # share of the wrong names that a step does without
@@ -13,6 +14,14 @@ _LEFT_OUT_NAMES = 0.3  # share of the wrong names that a step does without
 def flat(maps: Tensor) -> Tensor:
     """(B, C, h, w) -> (B * h * w, C)."""
     return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def cells_at(maps: Tensor, picks: Tensor) -> Tensor:
+    """(K, C) of `flat` of the maps, with a gradient that is summed in a fixed order.
+
+    That of an index is summed as threads come: a resumed training would be another one.
+    """
+    return embedding(picks, flat(maps))
 
 
 def enlarged_at(maps: Tensor, size: tuple[int, int], picks: Tensor) -> Tensor:
@@ -28,11 +37,17 @@ def enlarged_at(maps: Tensor, size: tuple[int, int], picks: Tensor) -> Tensor:
     Returns:
         (K, C).
     """
-    image, values = picks // (size[0] * size[1]), maps.permute(0, 2, 3, 1)
-    above, below, down = _between(picks // size[1] % size[0], size[0], maps.shape[2])
-    left, right, across = _between(picks % size[1], size[1], maps.shape[3])
-    upper = torch.lerp(values[image, above, left], values[image, above, right], across)
-    lower = torch.lerp(values[image, below, left], values[image, below, right], across)
+    height, width = maps.shape[2:]
+    above, below, down = _between(picks // size[1] % size[0], size[0], height)
+    left, right, across = _between(picks % size[1], size[1], width)
+    first = picks // (size[0] * size[1]) * height  # row of the image
+    upper, lower = (
+        torch.lerp(
+            cells_at(maps, (first + row) * width + left),
+            cells_at(maps, (first + row) * width + right), across,
+        )
+        for row in (above, below)
+    )  # fmt: skip
     return torch.lerp(upper, lower, down)
 
 

@@ -21,7 +21,7 @@ from geopurify_ros.encoders.image_tower import ImageTower, Trunk
 from geopurify_ros.errors import ConfigError
 from geopurify_ros.train.bank import Bank, Batch, Mixture, make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
-from geopurify_ros.train.cells import balanced, enlarged_at, flat, left_out
+from geopurify_ros.train.cells import balanced, cells_at, enlarged_at, left_out
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.room_images import load_views
 from geopurify_ros.train.trainer import (
@@ -216,7 +216,7 @@ class Learner(nn.Module):
             known = self.tower.known(trunk.classify(maps[-1]))
             words = enlarged_at(known, size, picks)
         logits = trunk.classify(maps[-1][:few])
-        features = self._features(enlarged_at(coarse, size, picks), flat(fine)[picks])
+        features = self._features(enlarged_at(coarse, size, picks), cells_at(fine, picks))
         pixels = self.tower.combine(features, words)
         wanted = rows[picks]
         scores = self.log_scale.exp().clamp(max=_LARGEST_SCALE) * pixels @ names.T
