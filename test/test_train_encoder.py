@@ -188,6 +188,12 @@ def rewrite(folder, change):
     save_file(change(load_file(path)), path, about)
 
 
+def maps_of_the_trunk(count, height, width):
+    """Random ones of an image of that size."""
+    return [torch.rand(count, channels, height // stride, width // stride)
+            for channels, stride in ((24, 4), (48, 8), (120, 16), (352, 32))]
+
+
 def test_a_training_begins_with_the_weights_of_another(begun):
     first, start = begun
     learnt = trained_weights(first)
@@ -208,8 +214,7 @@ def test_parts_that_the_other_training_lacks_begin_anew(begun):
     rewrite(first, lambda tensors: {
         name: value for name, value in tensors.items() if not any(f".{p}." in name for p in new)})
     decoder = start()[0].eval().tower.decoder
-    maps = [torch.rand(1, width, 64 // stride, 64 // stride) for width, stride in
-            ((24, 4), (48, 8), (120, 16), (352, 32))]
+    maps = maps_of_the_trunk(1, 64, 64)
     channels = torch.rand(1, 8, 16, 16)
     coarse, _ = decoder.seen(maps, channels)
     expected = interpolate(decoder.features(coarse), size=(16, 16), mode="bilinear")
@@ -232,8 +237,7 @@ def test_the_loss_sees_the_features_that_the_tower_gives():
     torch.manual_seed(0)
     learner = image_training.Learner(ImageTower(16), [1, 2]).eval()
     torch.nn.init.normal_(learner.tower.decoder.detail.weight)
-    maps = [torch.rand(2, width, 64 // stride, 96 // stride) for width, stride in
-            ((24, 4), (48, 8), (120, 16), (352, 32))]
+    maps = maps_of_the_trunk(2, 64, 96)
     channels, picks = torch.rand(2, 8, 16, 24), torch.arange(0, 2 * 16 * 24, 5)
     coarse, fine = learner.tower.decoder.seen(maps, channels)
     alone = learner._features(enlarged_at(coarse, (16, 24), picks), flat(fine)[picks])

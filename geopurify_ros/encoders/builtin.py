@@ -110,7 +110,7 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _hand_to_onednn(image: ImageTower) -> None:
-    """Two thirds of the time in float32 on one thread.
+    """Four fifths of the time in float32 on one thread.
 
     There torch keeps 1x1 convolutions from oneDNN (`use_mkldnn` in its Convolution.cpp), unless
     they are dilated; for a single tap any dilation is the same.

@@ -228,7 +228,6 @@ class Learner(nn.Module):
             "right": (scores.argmax(dim=1) == wanted).float().mean(),
         }  # fmt: skip
 
-
     def _features(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(K, D) of some cells, as `Decoder.forward` has them.
 

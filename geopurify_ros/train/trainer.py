@@ -159,10 +159,7 @@ def trained_weights(out: Path) -> dict[str, Tensor]:
     Raises:
         InputError: there are none, or the file is damaged.
     """
-    content = _read(out / "progress.safetensors")
-    if content is None:
-        raise InputError(f"{out} holds no training")
-    return _weights(content[0])
+    return _weights(_trained(out)[0])
 
 
 def trained_settings(out: Path) -> dict[str, Any]:
@@ -171,11 +168,15 @@ def trained_settings(out: Path) -> dict[str, Any]:
     Raises:
         InputError: there are none, or the file is damaged.
     """
+    settings: dict[str, Any] = _trained(out)[1]["settings"]
+    return settings
+
+
+def _trained(out: Path) -> tuple[dict[str, Tensor], Any]:
     content = _read(out / "progress.safetensors")
     if content is None:
         raise InputError(f"{out} holds no training")
-    settings: dict[str, Any] = content[1]["settings"]
-    return settings
+    return content
 
 
 def _save(
