@@ -25,7 +25,8 @@ from geopurify_ros.train.bank import make_bank
 from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.cells import enlarged_at, flat
 from geopurify_ros.train.classes import room_classes
-from geopurify_ros.train.image import ImageSettings, NameBank, train_image
+from geopurify_ros.train.image import ImageSettings, train_image
+from geopurify_ros.train.learner import Learner, NameBank
 from geopurify_ros.train.phrases import Phrase
 from geopurify_ros.train.room_images import cut, load_views, measured_again, recolored
 from geopurify_ros.train.ship import load_text, read_text, write_encoder
@@ -235,7 +236,7 @@ def test_a_start_that_does_not_fit_is_named(begun, rooms, tmp_path):
 def test_the_loss_sees_the_features_that_the_tower_gives():
     """Cells alone are what the whole map has there, once the last step does something."""
     torch.manual_seed(0)
-    learner = image_training.Learner(ImageTower(16), [1, 2]).eval()
+    learner = Learner(ImageTower(16), [1, 2]).eval()
     torch.nn.init.normal_(learner.tower.decoder.detail.weight)
     maps = maps_of_the_trunk(2, 64, 96)
     channels, picks = torch.rand(2, 8, 16, 24), torch.arange(0, 2 * 16 * 24, 5)

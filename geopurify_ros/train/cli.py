@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="colours and sizes of the furniture and distances vary far more: for `train encoder`",
     )
+    one.add_argument(
+        "--built",
+        action="store_true",
+        help="furniture built from parts beside that of the catalogue: for `train encoder`",
+    )
     one = _command(what, "text", "the text tower of the built-in encoder, from MiniLM", _text)
     _add_training(one, steps=1400)
     one = _command(
@@ -108,8 +113,9 @@ def _rooms(args: argparse.Namespace) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"--size is {args.size}, expected WIDTHxHEIGHT as in 320x240") from error
     settings = RoomSettings(
-        args.views, width, height, args.seed, args.split, args.path_traced, args.wide
-    )
+        args.views, width, height, args.seed, args.split, args.path_traced, args.wide,
+        args.built,
+    )  # fmt: skip
     result = make_rooms(args.out, args.num, settings, args.workers)
     text = "{made} rooms made, {rooms} of {views} views in {out} (keep their models.txt)"
     _tell(args, text.format(**result))

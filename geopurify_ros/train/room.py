@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geopurify_ros.train.built.furniture import built_models
 from geopurify_ros.train.catalogue import Model
 from geopurify_ros.train.layout import Box, Layout
 from geopurify_ros.train.mesh import Floats, Mesh, load_model
@@ -75,7 +76,9 @@ class RoomBuilder:
         self.items: list[Item] = []
         self.lights: list[Light] = []
         self.models: dict[str, list[Model]] = defaultdict(list)
-        for model in models:
+        built = built_models(models, rng) if variety.built else {}
+        self._built = {model.key: mesh for model, mesh in built.items()}
+        for model in (*models, *built):
             self.models[model.label].append(model)
         self._originals = {model.key: model for model in models}
         self.surfaces: list[tuple[int, str, Box]] = []
@@ -105,7 +108,7 @@ class RoomBuilder:
 
     def fitted(self, model: Model, size_m: Sequence[float]) -> Mesh:
         """The model in another size, repainted."""
-        mesh = load_model(self._originals[model.key])
+        mesh = self._built.get(model.key) or load_model(self._originals[model.key])
         low, high = mesh.bounds()
         scale = np.asarray(size_m) / np.maximum(high - low, 1e-6)
         fitted = mesh.moved(np.diag(scale), np.zeros(3))

@@ -49,6 +49,7 @@ class RoomSettings:
         split: one of `SPLITS`: which models furnish the rooms.
         path_traced: lit by Cycles, about four seconds a view.
         wide: colours, sizes and distances vary far more (train.variety).
+        built: furniture built from parts joins that of the catalogue (train.built).
     """
 
     num_views: int = 20
@@ -58,6 +59,7 @@ class RoomSettings:
     split: str = "train"
     path_traced: bool = False
     wide: bool = False
+    built: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -69,6 +71,8 @@ class RoomSettings:
             raise ConfigError(f"seed is {self.seed}, expected 0 or more")
         if self.split not in SPLITS:
             raise ConfigError(f"split is {self.split}, expected one of {', '.join(SPLITS)}")
+        if self.built and self.split != "train":
+            raise ConfigError("built furniture is for training: the split must be train")
 
 
 def make_rooms(
@@ -122,7 +126,7 @@ def models_of(split: str) -> list[Model]:
 def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
     """Make one room; it appears under its name only when it is complete."""
     rng = np.random.default_rng([settings.seed, _STREAM[settings.split], number])
-    variety = WIDE if settings.wide else USUAL
+    variety = replace(WIDE if settings.wide else USUAL, built=settings.built)
     room = build_room(models_of(settings.split), rng, variety)
     scene = Scene(room.items)
     folder = out / f".tmp_room_{number:04d}"

@@ -14,7 +14,7 @@ from geopurify_ros.encoders.int8 import packed, unpacked
 from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.errors import InputError
-from geopurify_ros.train.image import TextEncoder
+from geopurify_ros.train.learner import TextEncoder
 from geopurify_ros.train.trainer import trained_settings, trained_weights
 
 _BATCH = 256

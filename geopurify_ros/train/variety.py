@@ -21,6 +21,7 @@ class Variety:
         scale: factors on the size of a model, least and most.
         stretch: the same for each axis apart.
         close: share of the views from nearby, of few objects.
+        built: whether furniture built from parts joins that of the catalogue.
     """
 
     repainted: float = 0.2
@@ -30,6 +31,7 @@ class Variety:
     scale: tuple[float, float] = (0.92, 1.1)
     stretch: tuple[float, float] = (0.95, 1.05)
     close: float = 0.0
+    built: bool = False
 
 
 USUAL = Variety()

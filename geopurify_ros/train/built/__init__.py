@@ -1,0 +1,1 @@
+"""Furniture built from parts, beside that of the catalogue."""
