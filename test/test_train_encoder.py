@@ -32,7 +32,7 @@ from geopurify_ros.train.room_images import cut, load_views, measured_again, rec
 from geopurify_ros.train.ship import load_text, read_text, write_encoder
 from geopurify_ros.train.text import TextSettings, train_text
 from geopurify_ros.train.trainer import fit, trained_weights
-from geopurify_ros.train.trunk import pretrained_trunk
+from geopurify_ros.train.trunk import imagenet_names, pretrained_trunk
 
 WALL, SOFA = 1, 1 + list(room_classes()).index("sofa")
 
@@ -206,6 +206,17 @@ def test_a_training_begins_with_the_weights_of_another(begun):
                if name != "tower.knowledge_weight")
     assert schedule.base_lr == settings.learning_rate / 2
     assert about["start"]["schedule"]["steps"] == 2
+
+
+def test_words_of_imagenet_for_what_is_taught_are_left_out(begun):
+    _, start = begun
+    vectors = start()[0].tower.class_vectors
+    names = imagenet_names()
+    absent = {name for name, row in zip(names, vectors, strict=True) if not row.any()}
+    taught = set(room_classes()) - KEPT_OUT_CLASSES
+    assert absent == taught & set(names) != set()
+    kept = [name not in absent for name in names]
+    torch.testing.assert_close(vectors[kept], words(names)[kept])
 
 
 def test_parts_that_the_other_training_lacks_begin_anew(begun):

@@ -2,9 +2,9 @@
 
 The decoder sees the image's maps and, where there is depth, those of a small network on shape
 (depth_tower). Two sources of meaning are added: the decoder, trained on pixels of rooms, and the
-words of the 1000 ImageNet classes that the trunk was made for, averaged by probability (ConSE,
-Norouzi et al. 2014), so that things never shown in a room are known as well. Batch norms of the
-trunk are folded.
+words of those of the 1000 ImageNet classes that the decoder was not taught, averaged by the
+probability that the trunk gives them (ConSE, Norouzi et al. 2014), so that things never shown in a
+room are known as well. Batch norms of the trunk are folded.
 """
 
 from __future__ import annotations
@@ -210,7 +210,8 @@ class ImageTower(nn.Module):
         super().__init__()
         self.trunk = Trunk()
         self.decoder = Decoder(feature_dim)
-        # (1000, D) vectors of the ImageNet names, (D,) their mean over rooms, () the weight
+        # (1000, D) vectors of the ImageNet names, 0 for what the decoder was taught, (D,) their
+        # mean over rooms, () the weight
         self.register_buffer("class_vectors", torch.zeros(NUM_IMAGENET, feature_dim))
         self.register_buffer("usual", torch.zeros(feature_dim))
         self.register_buffer("knowledge_weight", torch.tensor(0.0))
