@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from geopurify_ros.cli import main
 from geopurify_ros.errors import ConfigError
 from geopurify_ros.train.built.furniture import BUILDERS, built_models
-from geopurify_ros.train.built.parts import box, drawn_out, rod, together, turned
+from geopurify_ros.train.built.parts import box, disc, drawn_out, rod, together, turned
+from geopurify_ros.train.built.vessels import hollow
 from geopurify_ros.train.catalogue import FURNITURE_FOLDER, KEPT_OUT_CLASSES
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.rooms import RoomSettings
@@ -61,6 +63,7 @@ def test_models_stand_as_those_of_the_catalogue_do():
     turned([(0, 0), (0.5, 0), (0.7, 0.4), (0.3, 1), (0, 1)], GREY),
     drawn_out([(0.5, 0), (0.5, 1), (-0.2, 1), (-0.5, 0)], 2.0, GREY),
     box(GREY, 1, 2, 3),
+    disc(0.2, 0.3, 0.4, 0.5, 0.1, GREY),
 ])  # fmt: skip
 def test_surfaces_of_solids_look_outwards(mesh):
     middle = mesh.points.reshape(-1, 3).mean(axis=0)
@@ -87,17 +90,36 @@ def test_parts_of_one_material_share_it():
     np.testing.assert_array_equal(np.bincount(whole.material), [24, 12])
 
 
+@pytest.mark.parametrize("outline", [
+    [(0, 0), (0.3, 0), (0.5, 1)],
+    [(0, 0), (0.5, 0.2), (0.2, 0.6), (0.4, 1)],
+    [(0, 0), (0.2, 0.01), (0.6, 0.1), (0.7, 0.2)],
+])  # fmt: skip
+def test_the_inside_of_a_vessel_stays_inside(outline):
+    inside = painted(np.array([1.0, 0, 0]))
+    mesh = hollow(outline, GREY, inside)
+    points = mesh.points[mesh.material == mesh.materials.index(inside)].reshape(-1, 3)
+    radius, height = zip(*outline, strict=True)
+    away = np.hypot(points[:, 0], points[:, 1])
+    assert (away <= np.interp(points[:, 2], height, radius) + 1e-6).all()
+    assert points[:, 2].min() > 0
+
+
 @needs_rooms
 def test_built_furniture_stands_in_rooms_and_is_labelled(tmp_path):
     out = tmp_path / "rooms"
-    size = ["--num", "2", "--workers", "1", "--views", "2", "--size", "64x48", "--seed", "3"]
+    size = ["--num", "2", "--workers", "1", "--views", "6", "--size", "64x48", "--seed", "3"]
     assert main(["train", "rooms", "--out", str(out), *size, "--built"]) == 0
+    seen = set()
     for room in sorted(out.glob("room_*")):
-        names = set(json.loads((room / "classes.json").read_text())["classes"].values())
+        names = json.loads((room / "classes.json").read_text())["classes"]
         credits_ = (room / "models.txt").read_text().splitlines()
         built = {line.split(": ")[1].split(" by ")[0] for line in credits_ if "built:" in line}
-        assert built
-        assert built <= names <= set(room_classes())
+        assert built <= set(names.values()) <= set(room_classes())
+        for path in room.glob("label/*.png"):
+            numbers = np.unique(np.array(Image.open(path))).tolist()
+            seen |= built & {names[str(number)] for number in numbers if number}
+    assert seen
 
 
 def test_rooms_to_measure_in_have_models_of_the_catalogue_alone():

@@ -110,8 +110,10 @@ def train_image(
         about["start"] = trained_settings(start)
     mixture = _mixture(out, rooms, traced, frozen, settings)
     model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
-    _prepare(model.tower, frozen, encode, mixture.banks[0], settings)
-    task = _Task(model, frozen, names, mixture, settings)
+    weight = _class_weight(mixture.banks)
+    taught = [list(room_classes())[names.used[k] - 1] for k in weight.nonzero()[:, 0].tolist()]
+    _prepare(model.tower, frozen, encode, mixture.banks[0], settings, taught)
+    task = _Task(model, frozen, names, mixture, weight, settings)
     return recent(fit(task, schedule, out, about))
 
 
@@ -155,12 +157,12 @@ class _Task:
     """`trainer.Task` of the image tower."""
 
     def __init__(
-        self, model: Learner, frozen: Trunk, names: NameBank, mixture: Mixture,
+        self, model: Learner, frozen: Trunk, names: NameBank, mixture: Mixture, weight: Tensor,
         settings: ImageSettings,
     ) -> None:
         self.net = model
         self._frozen, self._names, self._mixture, self._settings = frozen, names, mixture, settings
-        self._weight = _class_weight(mixture.banks)
+        self._weight = weight
 
     def groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Decoder and scale; the last two stages of the trunk."""
@@ -188,7 +190,7 @@ class _Task:
 
 
 def _class_weight(banks: list[Bank]) -> Tensor:
-    """(C,) rare classes count more: one over the root of the share."""
+    """(C,) rare classes count more: one over the root of the share; 0 where none is shown."""
     used = [k + 1 for k, name in enumerate(room_classes()) if name not in KEPT_OUT_CLASSES]
     counts = sum((np.bincount(bank.label.ravel(), minlength=256) for bank in banks), np.zeros(256))
     share = counts[used] / max(counts[1:].sum(), 1)
@@ -197,17 +199,17 @@ def _class_weight(banks: list[Bank]) -> Tensor:
 
 
 def _prepare(
-    tower: ImageTower, frozen: Trunk, encode: TextEncoder, bank: Bank, settings: ImageSettings
+    tower: ImageTower, frozen: Trunk, encode: TextEncoder, bank: Bank, settings: ImageSettings,
+    taught: list[str],
 ) -> None:
     """The ImageNet classes in words, and what they usually say about rooms.
 
-    Words for what the decoder is taught are left out: it knows that better, and what no room shows
-    is heard more clearly.
+    Words for the classes that are `taught` are left out: the decoder knows those better, and what
+    no room shows is heard more clearly.
     """
     tower.knowledge_weight.fill_(settings.knowledge_weight)
     words = encode(imagenet_names())
-    taught = encode([name for name in room_classes() if name not in KEPT_OUT_CLASSES])
-    is_new = (words @ taught.T).amax(dim=1) < _TAUGHT
+    is_new = (words @ encode(taught).T).amax(dim=1) < _TAUGHT
     tower.class_vectors.copy_(words * is_new[:, None])
     rows = np.linspace(0, len(bank.label) - 1, _ROWS_FOR_USUAL).astype(np.int64)
     with torch.no_grad():

@@ -18,9 +18,9 @@ from geopurify_ros.train.learner import TextEncoder
 from geopurify_ros.train.trainer import trained_settings, trained_weights
 
 _BATCH = 256
-# Of ImageNet's words in what is shipped: more than in training, where they would teach the decoder
-# to drown them. Chosen on validation rooms.
-_KNOWLEDGE_WEIGHT = 1.0
+# ImageNet's words weigh that much more in what is shipped than in training, for things that no
+# room shows; by what that may cost in validation rooms (BENCHMARK.md).
+_LOUDER = 4 / 3
 
 
 def load_text(folder: Path) -> TextEncoder:
@@ -75,8 +75,9 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
     part = {k.removeprefix("tower."): v for k, v in state.items() if k.startswith("tower.")}
     pictures = ImageTower(tower.project.out_features)
     pictures.load_state_dict(part)
-    pictures.knowledge_weight.fill_(_KNOWLEDGE_WEIGHT)
-    about: dict[str, Any] = {"image": {"settings": trained_settings(image)}}
+    pictures.knowledge_weight.mul_(_LOUDER)
+    shipped = {"knowledge_weight": float(pictures.knowledge_weight)}
+    about: dict[str, Any] = {"image": {"settings": trained_settings(image), **shipped}}
     if text.is_file():
         about["text"] = read_text_tower(text)[2]
     else:

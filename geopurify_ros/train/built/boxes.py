@@ -21,7 +21,7 @@ from geopurify_ros.train.textures import Rng, plain, random_color
 
 
 def shelf(rng: Rng) -> Mesh:
-    """Boards between posts or sides, without a back; books on some."""
+    """Boards between posts, without a back."""
     width, depth, height = random_size(rng, (0.5, 0.24, 0.8), (1.6, 0.5, 2.1))
     board, post = finish(rng), metal(rng) if rng.random() < 0.5 else finish(rng)
     count = int(rng.integers(3, 7))
@@ -56,7 +56,7 @@ def chest(rng: Rng) -> Mesh:
 
 
 def carton(rng: Rng) -> Mesh:
-    """A box of cardboard or wood, closed or with open flaps."""
+    """A box of cardboard, closed or with open flaps."""
     width, depth, height = random_size(rng, (0.15, 0.12, 0.08), (0.6, 0.5, 0.5))
     brown = random_color(rng, (0.3, 0.5), (0.4, 0.75)) * np.array([1.0, 0.8, 0.55])
     skin = matt(plain(rng, brown.astype(np.float32) if rng.random() < 0.7 else random_color(rng)))

@@ -89,7 +89,7 @@ def fan(rng: Rng) -> Mesh:
 
 
 def speaker(rng: Rng) -> Mesh:
-    """A box with one to three round membranes."""
+    """A box with up to three round membranes."""
     width, height = float(rng.uniform(0.12, 0.35)), float(rng.uniform(0.2, 1.1))
     depth, skin, cone = width * float(rng.uniform(0.8, 1.3)), finish(rng), dark(rng)
     made, z = [box(skin if rng.random() < 0.5 else cone, width, depth, height)], 0.04
@@ -172,7 +172,7 @@ def clock(rng: Rng) -> Mesh:
 
 
 def headphones(rng: Rng) -> Mesh:
-    """Two cushions on a bow, lying or on a stand."""
+    """Two cushions on a bow, upright or lying."""
     r, skin, soft = (
         float(rng.uniform(0.07, 0.09)),
         dark(rng) if rng.random() < 0.6 else enamel(rng),

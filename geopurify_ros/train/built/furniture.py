@@ -1,7 +1,8 @@
 """Furniture built from parts, in sizes and shapes drawn by chance.
 
-The catalogue has one model of a refrigerator, of a wardrobe, of a ladder: a network learns that
-model and not the class. No class that is kept out of training is built.
+The catalogue has one model of a refrigerator or a ladder to train on, two of a wardrobe: a network
+learns those and not the class. No class that is kept out of training is built. What belongs to a
+piece has its label: clothes on a rack, pillows on a bed, books on a shelf.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from geopurify_ros.train.built.parts import (
     turned,
 )
 from geopurify_ros.train.built.vessels import glaze, hollow, wavy
-from geopurify_ros.train.mesh import Material, Mesh
+from geopurify_ros.train.mesh import Floats, Material, Mesh
 from geopurify_ros.train.shapes import curtain, matt, painted, quad
 from geopurify_ros.train.textures import Rng, pattern, plain, random_color
 
@@ -160,7 +160,7 @@ def room_divider(rng: Rng) -> Mesh:
     return together(made)
 
 
-def _leaf(start: np.ndarray, end: np.ndarray, wide: float, material: Material) -> Mesh:
+def _leaf(start: Floats, end: Floats, wide: float, material: Material) -> Mesh:
     """A flat blade from one point to the other."""
     along = end - start
     side = np.cross(along, [0.3, 0.2, 1.0])

@@ -253,7 +253,7 @@ def water_heater(rng: Rng) -> Mesh:
 
 
 def coffee_machine(rng: Rng) -> Mesh:
-    """A back, a head, a foot and a jug or a cup between them."""
+    """A back, a head, a foot and a jug between them."""
     width, height = float(rng.uniform(0.16, 0.32)), float(rng.uniform(0.26, 0.42))
     skin, depth = enamel(rng), float(rng.uniform(0.2, 0.32))
     r = width * 0.35

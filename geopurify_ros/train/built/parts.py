@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geopurify_ros.train.mesh import Floats, Material, Mesh
 from geopurify_ros.train.shapes import block, matt, painted
 from geopurify_ros.train.textures import Rng, pattern, plain, random_color, wood, wood_color
-
-Points = NDArray[np.float64]
 
 
 def box(
@@ -65,17 +62,18 @@ def rod(
     side /= np.linalg.norm(side)
     angle = np.linspace(0, 2 * np.pi, sides + 1) + np.pi / 4
     ring = np.outer(np.cos(angle), side) + np.outer(np.sin(angle), np.cross(along, side))
-    points = np.stack([a + radius * ring, b + (end_radius or radius) * ring])
+    far = radius if end_radius is None else end_radius
+    points = np.stack([a + radius * ring, b + far * ring])
     return _grid(points, ring[None], material)
 
 
 def drawn_out(
     profile: Sequence[tuple[float, float]], width: float, material: Material,
-    x: float = 0.0, ends: Material | None = None,
+    ends: Material | None = None,
 ) -> Mesh:  # fmt: skip
     """A convex outline in the (y, z) plane, counter-clockwise, drawn out along x."""
     line = np.asarray([*profile, profile[0]], dtype=np.float64)
-    left = np.column_stack([np.full(len(line), x - width / 2), line])
+    left = np.column_stack([np.full(len(line), -width / 2), line])
     right = left + np.array([width, 0, 0])
     edge = np.diff(line, axis=0)
     normals = np.column_stack([np.zeros(len(edge)), edge[:, 1], -edge[:, 0]])
@@ -111,10 +109,10 @@ def together(meshes: Sequence[Mesh]) -> Mesh:
 
 def legs(
     material: Material, width: float, depth: float, height: float, rng: Rng,
-    inset: float = 0.04, thick: float | None = None,
+    inset: float = 0.04,
 ) -> list[Mesh]:  # fmt: skip
     """Four legs under a rectangle: square or round, upright or splayed, thinner below or not."""
-    radius = (thick or float(rng.uniform(0.018, 0.045))) * 0.7
+    radius = float(rng.uniform(0.018, 0.045)) * 0.7
     sides = 4 if rng.random() < 0.6 else 8
     below = radius * float(rng.uniform(0.5, 1.0))
     splay = float(rng.uniform(0, 0.06)) if rng.random() < 0.4 else 0.0

@@ -189,7 +189,7 @@ def kitchen_island(rng: Rng) -> Mesh:
 
 
 def filing_cabinet(rng: Rng) -> Mesh:
-    """Narrow steel drawers."""
+    """Narrow drawers under each other."""
     size = random_size(rng, (0.36, 0.42, 0.55), (0.55, 0.66, 1.4))
     rows = [("drawer", 1.0)] * max(2, round(size[2] / 0.33))
     return _cupboard(size, 1, rows, rng, enamel(rng))

@@ -29,11 +29,11 @@ def glaze(rng: Rng) -> Material:
     return painted(random_color(rng, (0, 0.7), (0.25, 0.97)), float(rng.uniform(0, 0.6)))
 
 
-def wavy(rng: Rng, radius: float, height: float, least: float, knots: int = 5) -> Outline:
+def wavy(rng: Rng, radius: float, height: float, least: float) -> Outline:
     """A random smooth outline of a vessel, (radius, z)."""
     at = np.linspace(0, 1, 13)
-    where = np.linspace(0, 1, knots)
-    wide = rng.uniform(least, 1.0, knots)
+    where = np.linspace(0, 1, 5)
+    wide = rng.uniform(least, 1.0, len(where))
     smooth = np.interp(at, where, wide)
     smooth = np.convolve(np.pad(smooth, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     return [
@@ -43,16 +43,13 @@ def wavy(rng: Rng, radius: float, height: float, least: float, knots: int = 5) -
 
 
 def hollow(outline: Outline, material: Material, inside: Material, sides: int = 18) -> Mesh:
-    """A vessel whose inside is seen from above."""
-    radius, top = outline[-1]
-    floor = [
-        (radius * 0.92, top),
-        (radius * 0.8, max(top * 0.35, 0.005)),
-        (0.0, max(top * 0.3, 0.004)),
-    ]
-    return together(
-        [turned(outline, material, sides), turned([(radius, top), *floor], inside, sides)]
-    )
+    """A vessel whose inside is seen from above: it follows the outside, a little narrower."""
+    radius, top = zip(*outline, strict=True)
+    low = max(0.3 * top[-1], 0.004)
+    wall = [(0.92 * r, z) for r, z in reversed(outline[:-1]) if z > low]
+    floor = [(0.92 * float(np.interp(low, top, radius)), low), (0.0, low)]
+    inner = [outline[-1], (0.92 * radius[-1], top[-1]), *wall, *floor]
+    return together([turned(outline, material, sides), turned(inner, inside, sides)])
 
 
 def vase(rng: Rng) -> Mesh:
@@ -195,7 +192,7 @@ def trash_can(rng: Rng) -> Mesh:
 
 
 def laundry_basket(rng: Rng) -> Mesh:
-    """A woven or slatted basket, sometimes with clothes in it."""
+    """A woven or slatted basket with cloth in it."""
     r, height = float(rng.uniform(0.18, 0.3)), float(rng.uniform(0.3, 0.65))
     weave = (
         matt(pattern(rng))
