@@ -11,7 +11,7 @@ from geopurify_ros.train import shapes
 from geopurify_ros.train.catalogue import Model
 from geopurify_ros.train.classes import room_classes
 from geopurify_ros.train.layout import Box
-from geopurify_ros.train.mesh import Mesh
+from geopurify_ros.train.mesh import Mesh, centred
 from geopurify_ros.train.room import SOFT, Room, RoomBuilder
 from geopurify_ros.train.scene import Light
 from geopurify_ros.train.shell import openings, rugs, shell
@@ -171,13 +171,12 @@ def _mount(room: RoomBuilder, model: Model) -> None:
 def _put(room: RoomBuilder, kind: str, host: int, area: Box) -> None:
     rng = room.rng
     if kind in ("book", "pillow", "monitor", "tv") and rng.random() < 0.8:
-        made = _made(room, kind)
+        made = centred(_made(room, kind))
         low, high = made.bounds()
         size = (high - low).tolist()
         box = room.layout.on_top(size, host, area, rng)
         if box is not None:
-            shift = -np.array([*(low + high)[:2] / 2, low[2]], dtype=np.float64)
-            room.add(kind, made.moved(np.eye(3), shift), box, host)
+            room.add(kind, made, box, host)
         return
     for model in room.some(kind):
         box = room.layout.on_top(model.size_m, host, area, rng)

@@ -111,7 +111,8 @@ def train_image(
     mixture = _mixture(out, rooms, traced, frozen, settings)
     model.to(memory_format=_LAYOUT)  # type: ignore[call-overload]
     weight = _class_weight(mixture.banks)
-    taught = [list(room_classes())[names.used[k] - 1] for k in weight.nonzero()[:, 0].tolist()]
+    classes = list(room_classes())
+    taught = [classes[n - 1] for n, shown in zip(names.used, weight > 0, strict=True) if shown]
     _prepare(model.tower, frozen, encode, mixture.banks[0], settings, taught)
     task = _Task(model, frozen, names, mixture, weight, settings)
     return recent(fit(task, schedule, out, about))

@@ -84,6 +84,13 @@ def joined(meshes: list[Mesh]) -> Mesh:
     )
 
 
+def centred(mesh: Mesh) -> Mesh:
+    """The middle of the footprint at the origin, the lowest point at z = 0."""
+    low, high = mesh.bounds()
+    x, y, _ = ((low + high) / 2).tolist()
+    return mesh.moved(np.eye(3), -np.array([x, y, float(low[2])]))
+
+
 @lru_cache(maxsize=400)
 def load_model(model: Model) -> Mesh:
     """The model upright, front to -y: centre of its footprint at the origin, lowest z = 0."""

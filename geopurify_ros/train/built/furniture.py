@@ -20,9 +20,8 @@ from geopurify_ros.train.built import (
     tables,
     vessels,
 )
-from geopurify_ros.train.built.parts import centred
 from geopurify_ros.train.catalogue import Model
-from geopurify_ros.train.mesh import Mesh
+from geopurify_ros.train.mesh import Mesh, centred
 from geopurify_ros.train.textures import Rng
 
 BUILDERS: dict[str, Callable[[Rng], Mesh]] = {

@@ -6,10 +6,11 @@ Everything stands on z = 0 with its front to -y; lengths are metres.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from geopurify_ros.train.mesh import Floats, Material, Mesh
+from geopurify_ros.train.mesh import Floats, Material, Mesh, joined
 from geopurify_ros.train.shapes import block, matt, painted
 from geopurify_ros.train.textures import Rng, pattern, plain, random_color, wood, wood_color
 
@@ -55,7 +56,10 @@ def rod(
     start: Sequence[float], end: Sequence[float], radius: float, material: Material,
     sides: int = 6, end_radius: float | None = None,
 ) -> Mesh:  # fmt: skip
-    """A straight round or, with four sides, square bar between two points, (3,) each."""
+    """A straight round or, with four sides, square bar between two points, (3,) each.
+
+    Its ends are open, and a square one is shaded as if it were round.
+    """
     a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     along = (b - a) / max(float(np.linalg.norm(b - a)), 1e-9)
     side = np.cross(along, [1.0, 0, 0] if abs(along[0]) < 0.9 else [0, 1.0, 0])
@@ -89,22 +93,12 @@ def drawn_out(
 
 
 def together(meshes: Sequence[Mesh]) -> Mesh:
-    """One mesh of several; materials that are the same object are kept once."""
-    places: dict[int, int] = {}
-    kinds: list[Material] = []
-    numbers = []
-    for mesh in meshes:
-        own = []
-        for material in mesh.materials:
-            if id(material) not in places:
-                places[id(material)] = len(kinds)
-                kinds.append(material)
-            own.append(places[id(material)])
-        numbers.append(np.array(own, dtype=np.int32)[mesh.material])
-    return Mesh(
-        np.concatenate([m.points for m in meshes]), np.concatenate([m.normals for m in meshes]),
-        np.concatenate([m.uv for m in meshes]), np.concatenate(numbers), tuple(kinds),
-    )  # fmt: skip
+    """One mesh of several; a material that they share is kept once, to be repainted as one."""
+    whole = joined([*meshes])
+    kinds = {id(material): material for material in whole.materials}
+    places = {key: place for place, key in enumerate(kinds)}
+    table = np.array([places[id(material)] for material in whole.materials], dtype=np.int32)
+    return replace(whole, material=table[whole.material], materials=tuple(kinds.values()))
 
 
 def legs(
@@ -178,13 +172,6 @@ def disc(x: float, y: float, z: float, radius: float, thick: float, material: Ma
     # its axis, z, comes to lie along -y
     turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     return flat.moved(turn, np.array([x, y, z]))
-
-
-def centred(mesh: Mesh) -> Mesh:
-    """The middle of the footprint at the origin, the lowest point at z = 0."""
-    low, high = mesh.bounds()
-    x, y, _ = ((low + high) / 2).tolist()
-    return mesh.moved(np.eye(3), -np.array([x, y, float(low[2])]))
 
 
 def _grid(points: Floats, normals: Floats, material: Material) -> Mesh:
