@@ -9,6 +9,7 @@ from PIL import Image
 
 from geopurify_ros.cli import main
 from geopurify_ros.errors import ConfigError
+from geopurify_ros.train.built import tables
 from geopurify_ros.train.built.furniture import BUILDERS, built_models
 from geopurify_ros.train.built.parts import box, disc, drawn_out, rod, together, turned
 from geopurify_ros.train.built.vessels import hollow
@@ -103,6 +104,18 @@ def test_the_inside_of_a_vessel_stays_inside(outline):
     away = np.hypot(points[:, 0], points[:, 1])
     assert (away <= np.interp(points[:, 2], height, radius) + 1e-6).all()
     assert points[:, 2].min() > 0
+
+
+def test_nothing_stands_out_from_under_a_round_table():
+    num_round = 0
+    for seed in range(150):
+        points = tables.coffee_table(np.random.default_rng(seed)).points.reshape(-1, 3)
+        half = np.abs(points).max(axis=0)
+        away = np.hypot(*(points[:, :2] / half[:2]).T)
+        if away[points[:, 2] > half[2] - 1e-6].max() < 1.01:  # its top has no corners
+            num_round += 1
+            assert away.max() < 1.01
+    assert num_round > 10
 
 
 @needs_rooms

@@ -42,7 +42,7 @@ def air_conditioner(rng: Rng) -> Mesh:
     ]
     for k in range(int(rng.integers(0, 5))):
         made.append(
-            box(dark(rng), width * 0.9, 0.004, 0.004, 0, y - 0.002, height * 0.5 + 0.02 * k)
+            box(dark(rng), width * 0.9, 0.004, 0.004, 0, y - 0.002, height * 0.5 + 0.012 * k)
         )
     return together(made)
 
@@ -51,14 +51,14 @@ def radiator(rng: Rng) -> Mesh:
     """Ribs between two pipes, or a flat panel."""
     width, height, skin = float(rng.uniform(0.4, 1.5)), float(rng.uniform(0.35, 0.9)), enamel(rng)
     if rng.random() < 0.4:
-        made = [box(skin, width, 0.09, height, 0, 0, 0.1)]
+        made = [box(skin, width, 0.09, height)]
         for x in np.arange(-width / 2 + 0.03, width / 2, 0.05):
-            made.append(box(skin, 0.025, 0.012, height - 0.06, float(x), -0.05, 0.13))
+            made.append(box(skin, 0.025, 0.012, height - 0.06, float(x), -0.05, 0.03))
         return together(made)
     step, deep = float(rng.uniform(0.045, 0.08)), float(rng.uniform(0.07, 0.16))
-    made = [rod((-width / 2, 0, z), (width / 2, 0, z), 0.02, skin) for z in (0.14, height + 0.06)]
+    made = [rod((-width / 2, 0, z), (width / 2, 0, z), 0.02, skin) for z in (0.04, height - 0.04)]
     for x in np.arange(-width / 2 + step / 2, width / 2, step):
-        made.append(box(skin, step * 0.6, deep, height, float(x), 0, 0.1))
+        made.append(box(skin, step * 0.6, deep, height, float(x)))
     return together(made)
 
 
@@ -109,7 +109,7 @@ def laptop(rng: Rng) -> Mesh:
     width = float(rng.uniform(0.28, 0.4))
     depth, lean, skin = width * 0.68, float(rng.uniform(0.05, 0.6)), metal(rng)
     up = np.array([0, depth * np.sin(lean), depth * np.cos(lean)])
-    corner = np.array([-width / 2 + 0.008, depth / 2 - 0.002, 0.02])
+    corner = np.array([-width / 2 + 0.008, depth / 2 - 0.002, 0.012])
     face = matt(screen(rng), 0.3, 1.2) if rng.random() < 0.6 else dark(rng)
     shown = quad(corner, np.array([width - 0.016, 0, 0]), up * 0.96, face, np.ones(2))
     lid = drawn_out(
@@ -145,7 +145,7 @@ def radio(rng: Rng) -> Mesh:
     """A dial and a membrane under a handle."""
     width, height, depth = float(rng.uniform(0.2, 0.45)), float(rng.uniform(0.13, 0.25)), 0.1
     skin, y, grip = finish(rng), -depth / 2, metal(rng)
-    r, x = height * 0.35, width / 2
+    r, x = min(height * 0.35, width * 0.22), width / 2
     return together(
         [
             box(skin, width, depth, height),
@@ -173,11 +173,8 @@ def clock(rng: Rng) -> Mesh:
 
 def headphones(rng: Rng) -> Mesh:
     """Two cushions on a bow, upright or lying."""
-    r, skin, soft = (
-        float(rng.uniform(0.07, 0.09)),
-        dark(rng) if rng.random() < 0.6 else enamel(rng),
-        cloth(rng),
-    )
+    r, skin = float(rng.uniform(0.07, 0.09)), dark(rng) if rng.random() < 0.6 else enamel(rng)
+    soft = cloth(rng)
     angles = np.linspace(0, np.pi, 11)
     bow = np.column_stack([r * np.cos(angles), np.zeros(11), 0.05 + 1.3 * r * np.sin(angles)])
     made = [rod(a, b, 0.01, skin, 4) for a, b in pairwise(bow)]

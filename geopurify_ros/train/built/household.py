@@ -25,11 +25,7 @@ def candle(rng: Rng) -> Mesh:
     """One to three on a dish or on sticks."""
     wax, made = painted(random_color(rng, (0, 0.6), (0.5, 0.98))), []
     for x in np.arange(int(rng.integers(1, 4))) * 0.09:
-        r, low, high = (
-            float(rng.uniform(0.01, 0.035)),
-            float(rng.uniform(0.01, 0.15)),
-            float(rng.uniform(0.06, 0.2)),
-        )
+        r, low, high = rng.uniform((0.01, 0.01, 0.06), (0.035, 0.15, 0.2)).tolist()
         stick = [(0.04, 0), (0.035, 0.01), (0.008, 0.015), (0.008, low), (r * 1.2, low)]
         made += [
             turned(stick, metal(rng), 12, (float(x), 0, 0)),
@@ -192,11 +188,8 @@ def plant(rng: Rng) -> Mesh:
 
 def paper_towel(rng: Rng) -> Mesh:
     """A roll upright on a stick."""
-    r, height, paper = (
-        float(rng.uniform(0.05, 0.07)),
-        float(rng.uniform(0.2, 0.26)),
-        painted(random_color(rng, (0, 0.05), (0.88, 0.98))),
-    )
+    r, height = float(rng.uniform(0.05, 0.07)), float(rng.uniform(0.2, 0.26))
+    paper = painted(random_color(rng, (0, 0.05), (0.88, 0.98)))
     return together(
         [
             turned([(0, 0), (0.075, 0), (0.075, 0.01), (0, 0.012)], finish(rng)),
@@ -210,11 +203,12 @@ def toilet_paper(rng: Rng) -> Mesh:
     """A roll on a holder at the wall."""
     paper, steel, r = painted(random_color(rng, (0, 0.05), (0.85, 0.98))), metal(rng), 0.055
     roll = turned([(0.02, -0.05), (r, -0.05), (r, 0.05), (0.02, 0.05)], paper, 16)
+    sheet = float(rng.uniform(0.02, 0.09))
     lying = roll.moved(np.array([[0, 0, 1.0], [0, 1, 0], [-1, 0, 0]]), np.array([0, 0, r]))
     return together(
         [
             lying,
-            box(paper, 0.1, 0.003, float(rng.uniform(0.02, 0.09)), 0, -r, 0.0),
+            box(paper, 0.1, 0.003, sheet, 0, -r, r - sheet),
             rod((-0.06, 0, r), (0.06, 0, r), 0.006, steel),
             box(steel, 0.12, 0.01, 0.04, 0, 0.06, r),
             rod((0.06, 0.06, r), (0.06, 0, r), 0.006, steel),

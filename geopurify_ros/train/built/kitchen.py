@@ -226,13 +226,9 @@ def water_cooler(rng: Rng) -> Mesh:
 
 def water_heater(rng: Rng) -> Mesh:
     """A round or square tank that hangs, pipes below."""
-    r, height, skin, steel = (
-        float(rng.uniform(0.17, 0.28)),
-        float(rng.uniform(0.45, 1.0)),
-        enamel(rng),
-        metal(rng),
-    )
-    z = 0.12
+    r, height = float(rng.uniform(0.17, 0.28)), float(rng.uniform(0.45, 1.0))
+    skin, steel = enamel(rng), metal(rng)
+    z, front = 0.12, -r
     if rng.random() < 0.6:
         tank = turned(
             [
@@ -247,9 +243,10 @@ def water_heater(rng: Rng) -> Mesh:
             24,
         )
     else:
+        front = -0.8 * r
         tank = box(skin, 2 * r, 1.6 * r, height, 0, 0, z)
     pipes = [rod((s * 0.07, 0, 0), (s * 0.07, 0, z), 0.011, steel) for s in (-1, 1)]
-    return together([tank, *pipes, disc(0, -r * 0.98, z + 0.1, 0.03, 0.015, dark(rng))])
+    return together([tank, *pipes, disc(0, front, z + 0.1, 0.03, 0.015, dark(rng))])
 
 
 def coffee_machine(rng: Rng) -> Mesh:

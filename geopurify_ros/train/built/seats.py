@@ -138,7 +138,7 @@ def bench(rng: Rng) -> Mesh:
 def _upholstered(rng: Rng, width: float, seats: int) -> Mesh:
     """Arms, a back and as many cushions as seats."""
     depth, seat = float(rng.uniform(0.7, 1.0)), float(rng.uniform(0.36, 0.48))
-    high, arm = float(rng.uniform(0.65, 1.0)), float(rng.uniform(0.06, 0.24))
+    high, arm = float(rng.uniform(0.65, 1.0)), min(float(rng.uniform(0.06, 0.24)), 0.2 * width)
     arm_high = seat + float(rng.uniform(0.08, 0.25))
     fabric, foot = cloth(rng), float(rng.uniform(0.0, 0.15))
     other = fabric if rng.random() < 0.75 else cloth(rng)

@@ -124,7 +124,7 @@ def dresser(rng: Rng) -> Mesh:
     """Drawers above each other, in one to three columns."""
     size = random_size(rng, (0.5, 0.38, 0.65), (1.5, 0.55, 1.3))
     columns = 1 if size[0] < 0.8 else int(rng.integers(1, 4))
-    rows = [("drawer", float(rng.uniform(0.8, 1.2)))] * int(rng.integers(3, 7))
+    rows = [("drawer", float(rng.uniform(0.8, 1.2))) for _ in range(int(rng.integers(3, 7)))]
     return _cupboard(size, columns, rows, rng, top=bool(rng.random() < 0.5))
 
 

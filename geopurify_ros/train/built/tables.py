@@ -10,10 +10,12 @@ from geopurify_ros.train.mesh import Material, Mesh
 from geopurify_ros.train.textures import Rng
 
 
-def _top(rng: Rng, width: float, depth: float, height: float, material: Material) -> Mesh:
-    """A board, rectangular or, where width and depth are alike, perhaps round."""
+def _top(
+    rng: Rng, width: float, depth: float, height: float, material: Material, is_round: bool
+) -> Mesh:
+    """A board, rectangular or round."""
     thick = float(rng.uniform(0.015, 0.05))
-    if abs(width - depth) < 0.3 and rng.random() < 0.6:
+    if is_round:
         disc = [(0.0, 0.0), (0.5, 0.0), (0.5, thick), (0.0, thick)]
         round_top = turned(disc, material, 32)
         return round_top.moved(np.diag([width, depth, 1.0]), np.array([0, 0, height - thick]))
@@ -50,10 +52,11 @@ def _table(rng: Rng, low: tuple[float, float, float], high: tuple[float, float, 
     width, depth, height = rng.uniform(low, high).tolist()
     top = finish(rng)
     carrier = top if rng.random() < 0.6 else metal(rng) if rng.random() < 0.5 else finish(rng)
-    made = [
-        *_under(rng, width, depth, height - 0.02, carrier),
-        _top(rng, width, depth, height, top),
-    ]
+    is_round = abs(width - depth) < 0.3 and rng.random() < 0.6
+    board = _top(rng, width, depth, height, top, is_round)
+    if is_round:  # what carries it stands in the largest rectangle inside
+        width, depth = 0.7 * width, 0.7 * depth
+    made = [*_under(rng, width, depth, height - 0.02, carrier), board]
     if height < 0.55 and rng.random() < 0.4:
         made.append(box(top, width - 0.12, depth - 0.12, 0.02, 0, 0, height * 0.35))
     return together(made)

@@ -178,7 +178,8 @@ def trash_can(rng: Rng) -> Mesh:
     """Round or square, open or with a lid."""
     r, height = float(rng.uniform(0.11, 0.22)), float(rng.uniform(0.25, 0.75))
     skin = metal(rng) if rng.random() < 0.4 else glaze(rng)
-    sides, below = (20, 4)[int(rng.random() < 0.3)], r * float(rng.uniform(0.65, 1.0))
+    sides = 4 if rng.random() < 0.3 else 20
+    below = r * float(rng.uniform(0.65, 1.0))
     can = hollow([(0, 0), (below, 0), (r, height)], skin, dark(rng), sides)
     if rng.random() < 0.5:
         return can
