@@ -77,7 +77,8 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
     pictures.load_state_dict(part)
     pictures.knowledge_weight.mul_(_LOUDER)
     shipped = {"knowledge_weight": float(pictures.knowledge_weight)}
-    about: dict[str, Any] = {"image": {"settings": trained_settings(image), **shipped}}
+    about: dict[str, Any] = {}
+    about["image"] = {"settings": trained_settings(image), "shipped": shipped}
     if text.is_file():
         about["text"] = read_text_tower(text)[2]
     else:
