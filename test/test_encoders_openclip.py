@@ -17,11 +17,12 @@ from geopurify_ros.encoders import (
     load_encoder,
     openclip,
     openclip_dense,
-    openclip_precision,
     openclip_weights,
     text_cache,
 )
 from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip
+from geopurify_ros.encoders.openclip_precision import trial_of
+from geopurify_ros.encoders.precision import GLANCE_PX, TRIAL_PX
 from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
 from geopurify_ros.errors import CheckpointError, ConfigError
 
@@ -416,31 +417,10 @@ def test_bfloat16_features_are_those_of_float32(made, name):
     assert (found * made(name).encoder.encode_image(picture)).sum(dim=1).min() > 0.998
 
 
-@pytest.mark.parametrize(("float32_s", "bfloat16_s", "expected"), [
-    (1.0, 0.3, torch.bfloat16),
-    (1.0, 0.79, torch.bfloat16),
-    (1.0, 0.81, torch.float32),  # not worth the digits
-    (1.0, 8.0, torch.float32),
-])
-def test_the_number_type_follows_from_two_measurements(float32_s, bfloat16_s, expected):
-    assert openclip_precision.faster_dtype(float32_s, bfloat16_s) == expected
-
-
-def test_the_number_type_is_measured_on_a_cpu_only(made, monkeypatch):
-    tower = made("ViT-B-32").encoder._tower
-    times = {torch.float32: 1.0, torch.bfloat16: 0.5}
-    monkeypatch.setattr(openclip_precision, "trial_seconds", lambda _tower, dtype: times[dtype])
-    assert openclip_precision.pick_dtype(tower, CPU) == torch.bfloat16
-    times[torch.bfloat16] = 2.0
-    assert openclip_precision.pick_dtype(tower, CPU) == torch.float32
-    times.clear()
-    assert openclip_precision.pick_dtype(tower, torch.device("cuda")) == torch.float16
-    assert openclip_precision.pick_dtype(tower, torch.device("mps")) == torch.float32
-
-
 def test_a_trial_leaves_the_model_as_it_was(made):
     tower = made("RN50").encoder._tower
-    assert openclip_precision.trial_seconds(tower, torch.bfloat16, repeats=1) > 0
+    trial = trial_of(tower)
+    assert all(torch.isfinite(trial(torch.bfloat16, px)()).all() for px in (GLANCE_PX, TRIAL_PX))
     assert {p.dtype for p in tower.visual.parameters()} == {torch.float32}
 
 

@@ -8,7 +8,7 @@ needs torch alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from geopurify_ros.encoders.builtin_file import read_builtin
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
 from geopurify_ros.encoders.image_tower import STRIDE, ImageTower
-from geopurify_ros.encoders.precision import faster_dtype, least_seconds
+from geopurify_ros.encoders.precision import TRIAL_PX, Call, pick_dtype
 from geopurify_ros.encoders.text_cache import cached_text
 from geopurify_ros.encoders.text_tower import tokenize
 
@@ -28,7 +28,6 @@ BUILTIN_FILE = Path(__file__).parents[1] / "assets" / "builtin_encoder.safetenso
 # Of the shorter side. Chosen on validation rooms: small images gain by being enlarged.
 _LEAST_SIDE_PX, _MOST_SIDE_PX = 320, 384
 _MOST_CELLS = 40  # of 32 px along the longer side; a very long image would cost without end
-_TRIALS = 6  # in turns: a busy moment must not decide
 
 
 class BuiltinEncoder:
@@ -57,7 +56,7 @@ class BuiltinEncoder:
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             _hand_to_onednn(image)
-        self.dtype = dtype or _pick_dtype(image, device)
+        self.dtype = dtype or _pick_dtype(image, device, self.id)
         self._image = image.to(self.dtype)
 
     def encode_image(self, rgb: Tensor) -> Tensor:  # (B, 3, H, W) 0..1 -> (B, D, h, w)
@@ -120,21 +119,14 @@ def _hand_to_onednn(image: ImageTower) -> None:
             module.dilation = (2, 2)
 
 
-def _pick_dtype(image: ImageTower, device: torch.device) -> torch.dtype:
-    if device.type == "cuda":
-        return torch.float16
-    if device.type != "cpu":
-        return torch.float32
-    calls = [_trial(image, dtype) for dtype in (torch.float32, torch.bfloat16)]
-    with torch.inference_mode():
-        return faster_dtype(*least_seconds(*calls, repeats=_TRIALS))
+def _pick_dtype(image: ImageTower, device: torch.device, name: str = "builtin") -> torch.dtype:
+    return pick_dtype(name, partial(_trial, image), device)
 
 
-def _trial(image: ImageTower, dtype: torch.dtype) -> Callable[[], Tensor]:
+def _trial(image: ImageTower, dtype: torch.dtype, side_px: int = TRIAL_PX) -> Call:
     tower = copy.deepcopy(image).to(dtype)
-    side = _LEAST_SIDE_PX
-    picture = torch.linspace(0, 1, 3 * side * side).view(1, 3, side, side).to(dtype)
+    picture = torch.linspace(0, 1, 3 * side_px * side_px).view(1, 3, side_px, side_px).to(dtype)
     picture = picture.contiguous(memory_format=torch.channels_last)
-    cells = side // DEPTH_STRIDE
+    cells = side_px // DEPTH_STRIDE
     channels = picture.new_zeros((1, NUM_CHANNELS, cells, cells))
     return lambda: tower(picture, channels)

@@ -15,8 +15,9 @@ from geopurify_ros.encoders.openclip_dense import (
     no_dense_features,
     no_patches,
 )
-from geopurify_ros.encoders.openclip_precision import pick_dtype
+from geopurify_ros.encoders.openclip_precision import trial_of
 from geopurify_ros.encoders.openclip_weights import Weights, find_weights
+from geopurify_ros.encoders.precision import pick_dtype
 from geopurify_ros.encoders.text_cache import cached_text
 from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
 from geopurify_ros.errors import CheckpointError, ConfigError
@@ -133,7 +134,7 @@ class OpenClipEncoder:
         self._tokenizer = tokenizer
         self._tower = dense_tower(model.visual, name, neighbours)
         self._device = next(model.visual.parameters()).device
-        self.dtype = pick_dtype(self._tower, self._device) if dtype is None else dtype
+        self.dtype = dtype or pick_dtype(self.id, trial_of(self._tower), self._device)
         model.visual.to(self.dtype)
         self.logit_scale = float(model.logit_scale.detach().exp())
         self._mean = torch.tensor(model.visual.image_mean, device=self._device).view(1, 3, 1, 1)
