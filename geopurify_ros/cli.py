@@ -23,6 +23,7 @@ from geopurify_ros.cli_options import (
 )
 from geopurify_ros.config_file import uses_sim_time
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.signals import leave_on_signal
 from geopurify_ros.threads import wait_briefly
 
 # Each command imports what it needs: `geopurify --help` must not wait for torch.
@@ -185,6 +186,7 @@ def _eval(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    leave_on_signal()
     from geopurify_ros.ros.main import run_node
 
     remap = ["-r", f"__ns:=/{args.namespace.strip('/')}", "-r", "__node:=mapping"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,9 +30,10 @@ from geopurify_ros.core.query import (
 from geopurify_ros.data import render
 from geopurify_ros.data.bag import Bag, is_bag
 from geopurify_ros.data.export import write_labeled_ply
-from geopurify_ros.data.map_file import load_map, save_map
+from geopurify_ros.data.map_file import MAP_KIND, load_map, save_map
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.data.student_file import student_for
+from geopurify_ros.data.targets import check_target, save_picture
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
@@ -56,7 +56,7 @@ def map_to_file(
 
     Unusable frames are counted; `topics` says which ones of a bag are meant.
     """
-    _check_target(out)
+    check_target(out, MAP_KIND)
     if is_bag(source):
         with Bag(source, topics, config) as bag:
             frames: Iterator[RgbdFrame] = itertools.islice(bag.frames(), 0, None, every)
@@ -112,18 +112,6 @@ def _map_frames(
     }
 
 
-def _check_target(target: Path | None) -> None:
-    """Tell before the work what would fail after it."""
-    if target is None:
-        return
-    if not target.parent.is_dir():
-        raise InputError(f"the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise InputError(f"{target} is a folder: name a file to write")
-    if not os.access(target.parent, os.W_OK):
-        raise InputError(f"the folder {target.parent} may not be written to")
-
-
 def query_file(
     path: Path, text: str, config: Config, out: Path | None, png: Path | None,
     size_is_asked: bool = False,
@@ -140,8 +128,9 @@ def query_file(
     known, _ = load_map(path, voxel_size_m=wanted_m)  # told before the encoder is loaded
     if len(known) == 0:
         raise InputError(f"the map {path} is empty: there is nothing to ask")
-    for target in (out, png):
-        _check_target(target)
+    for target, kind in ((out, "PLY cloud"), (png, "PNG picture")):
+        if target is not None:
+            check_target(target, kind)
     pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
     pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
     pipeline.up_sum = torch.tensor(header.up, dtype=torch.float64)
@@ -152,7 +141,7 @@ def query_file(
     if out is not None:
         _write_cloud(out, pipeline, answer.purified, prompts)
     if png is not None:
-        _save_picture(picture(pipeline, answer.purified, np.array(header.up), prompts), png)
+        save_picture(picture(pipeline, answer.purified, np.array(header.up), prompts), png)
     return {
         "map": str(path),
         "encoder": header.encoder,
@@ -167,13 +156,6 @@ def query_file(
         "out": str(out) if out else None,
         "png": str(png) if png else None,
     }
-
-
-def _save_picture(image: Image.Image, path: Path) -> None:
-    try:
-        image.save(path)
-    except (OSError, ValueError) as error:  # ValueError: an ending that is no picture's
-        raise InputError(f"{path} cannot be written: {error}") from error
 
 
 def _write_cloud(

@@ -52,6 +52,11 @@ class MapConfig:
 
     frame: str = setting("map", "frame of the map and of every output")
     voxel_size_m: float = setting(0.05, "edge of a voxel, metres", low=0.005, high=2.0)
+    folder: str = setting(
+        "",
+        "where ~/save_map writes and ~/load_map reads, and nowhere else; empty: geopurify_maps in "
+        "$ROS_HOME or ~/.ros",
+    )
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class PoseConfig:
         "image where depth is not registered",
     )
     timeout_s: float = setting(
-        0.5, "how long a frame waits for its pose at most, seconds", low=0.0, high=60.0, live=True
+        2.0, "how long a frame waits for its pose at most, seconds", low=0.0, high=60.0, live=True
     )
 
 
@@ -222,7 +227,8 @@ class LifecycleConfig:
     """The managed node."""
 
     autostart: bool = setting(
-        True, "configure and activate at the start; false: wait for ros2 lifecycle set"
+        True, "configure and activate at the start; false: wait for ros2 lifecycle set",
+        at_start=True,
     )
 
 

@@ -23,12 +23,15 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
+    at_start: bool = False,
 ) -> _T:
     """A dataclass field with what a user must know of it: meaning, range, choices.
 
-    A `live` one may change while the node runs; the others are set before it starts.
+    A `live` one may change while the node runs, one `at_start` never; the others are read when
+    the node is configured.
     """
-    metadata = {"about": about, "low": low, "high": high, "choices": choices, "live": live}
+    metadata = {"about": about, "low": low, "high": high, "choices": choices, "live": live,
+                "at_start": at_start}
     made: _T = field(default=default, metadata=metadata)
     return made
 
@@ -43,6 +46,7 @@ class Setting:
     high: float | None
     choices: tuple[str, ...]
     live: bool  # may change while the node runs
+    at_start: bool  # read once, when the process starts
 
 
 def settings(config: Any) -> dict[str, Setting]:
@@ -81,14 +85,20 @@ def _convert(name: str, value: Any, default: Value) -> Value:
     return checked
 
 
+def nearest(name: str, known: Mapping[str, Any]) -> str:
+    """The three names of `known` that are most like `name`, as text."""
+    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
+
+
 def with_values(config: _T, values: Mapping[str, Any]) -> _T:
     """`config` with the dotted names in `values` replaced; unknown names are ConfigErrors."""
     known = settings(config)
     groups: dict[str, dict[str, Value]] = {}
     for name, value in values.items():
         if name not in known:
-            near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.0))
-            raise ConfigError(f"there is no parameter {name}; the nearest are {near}")
+            raise ConfigError(
+                f"there is no parameter {name}; the nearest are {nearest(name, known)}"
+            )
         group, item = name.split(".")
         groups.setdefault(group, {})[item] = _convert(name, value, known[name].value)
     changed = {g: dataclasses.replace(getattr(config, g), **v) for g, v in groups.items()}

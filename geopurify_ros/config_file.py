@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,34 @@ def uses_sim_time(path: Path) -> bool:
     return bool(_values_in(path).get(_SIM_TIME, False))
 
 
-def _values_in(path: Path) -> dict[str, Any]:
+def section_names(path: Path) -> list[str]:
+    """Names of the nodes that a parameter file speaks of, "/geopurify/mapping" or "/**"."""
+    return list(_sections_in(path))
+
+
+def matches_node(section: str, name: str) -> bool:
+    """Whether a section of a parameter file is for the node of this full name.
+
+    As ROS has it: ** stands for any number of name parts, * for one.
+    """
+    patterns = (
+        "(/[^/]+)*" if part == "**" else "/" + "[^/]+".join(map(re.escape, part.split("*")))
+        for part in section.strip("/").split("/")
+    )
+    return re.fullmatch("".join(patterns), name) is not None
+
+
+def _sections_in(path: Path) -> dict[str, Mapping[str, Any]]:
     try:
         document = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())  # YAML errors come with a drawing
         raise ConfigError(f"{path} cannot be read as YAML: {reason}") from error
-    sections = dict(_sections(_mapping(document, path), "", path))
+    return dict(_sections(_mapping(document, path), "", path))
+
+
+def _values_in(path: Path) -> dict[str, Any]:
+    sections = _sections_in(path)
     ours = [name for name in sections if name.rpartition("/")[2] in _OUR_NAMES]
     if sections and not ours:
         raise ConfigError(

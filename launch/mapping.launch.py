@@ -2,9 +2,21 @@
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnProcessExit
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -33,6 +45,7 @@ def start(context):
     """Node, player and RViz for the arguments of this launch."""
     value = {n: LaunchConfiguration(n).perform(context) for n in (
         "namespace", "params_file", "camera", "bag", "log_level", "rviz", *OVERRIDES, *INPUTS)}
+    _check_files(value)
     preset = camera(value["camera"])
     topics = with_topics(preset.topics, [f"{n}={value[n]}" for n in INPUTS if value[n]])
     own = dict(preset.parameters)
@@ -48,9 +61,22 @@ def start(context):
     )
     actions = [mapping]
     if value["rviz"] == "true":
-        actions.append(_rviz(value))
-    if not value["bag"]:
-        return actions
+        actions += _rviz(value)
+    if value["bag"]:
+        actions += _player(value)
+    return actions
+
+
+def _check_files(value):
+    """Say at once what would be noticed late or never: launch goes on without a missing file."""
+    for argument, what in (("params_file", "parameter file"), ("bag", "recording")):
+        path = value[argument]
+        if path and not Path(path).exists():
+            raise RuntimeError(f"{argument}:={path}: there is no such {what}")
+
+
+def _player(value):
+    """The player of a recording; when it fails, everything ends."""
     options = [f"--topic={n}={value[n]}" for n in INPUTS if value[n]]
     player = ExecuteProcess(
         cmd=["ros2", "run", "geopurify_ros", "geopurify", "play", value["bag"], "--clock",
@@ -58,17 +84,32 @@ def start(context):
              *options],
         output="screen",
     )
-    return [*actions, player]
+
+    def ended(event, context):
+        if context.is_shutdown:
+            return []
+        if event.returncode == 0:
+            return [LogInfo(msg="the recording is at its end; the node keeps the map")]
+        reason = (f"{value['bag']} could not be played (exit code {event.returncode}; the player "
+                  "says why above)")
+        return [LogInfo(msg=reason), Shutdown(reason=reason)]
+
+    return [player, RegisterEventHandler(OnProcessExit(target_action=player, on_exit=ended))]
 
 
 def _rviz(value):
     """RViz in the namespace of the node, as the topics of its configuration are relative."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="rviz:=true is left out: the package rviz2 is not installed "
+                        "(apt install ros-$ROS_DISTRO-rviz2); the node runs without it")]
     config = Path(get_package_share_directory("geopurify_ros")) / "config"
-    return Node(
+    return [Node(
         package="rviz2", executable="rviz2", name="rviz", namespace=value["namespace"],
         arguments=["-d", str(config / "mapping.rviz")],
         parameters=[{"use_sim_time": value["use_sim_time"] == "true"}],
-    )
+    )]
 
 
 def generate_launch_description():

@@ -78,7 +78,7 @@ class Camera(Node):
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
-            self.statuses[status.name.removeprefix("mapping: ")] = status
+            self.statuses[status.name.removeprefix(f"/{NAMESPACE}/mapping: ")] = status
 
     def messages(self, size=SIZE, stamp_ns: int | None = None):
         """Colour, depth, camera info and transform of the next frame, 10 cm further on."""

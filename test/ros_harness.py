@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import itertools
-import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -31,10 +30,10 @@ from std_msgs.msg import String
 
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.msg import QueryResult
+from geopurify_ros.ros.isolation import give_back, take_domain
 from geopurify_ros.ros.node import MappingNode
 
 __all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness", "running"]
-_NUMBERS = itertools.count(1)
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -63,12 +62,14 @@ class Harness:
         The camera compresses where the parameters say that the node reads that.
         """
         # several may live at once, and must not hear each other
-        self.domain = 1 + (os.getpid() + 17 * next(_NUMBERS)) % 101
+        self.domain = take_domain()
         self.node_context, self.camera_context = Context(), Context()
         for context in (self.node_context, self.camera_context):
             rclpy.init(args=[], context=context, domain_id=self.domain)
+        # maps of tests lie in folders of their own, wherever those are
         parameters = {"purify.period_s": 0.0, "pose.timeout_s": 0.2,
-                      "keyframe.max_interval_s": 0.0, **parameters}
+                      "keyframe.max_interval_s": 0.0, "map.folder": tempfile.gettempdir(),
+                      **parameters}
         self.node = MappingNode(
             with_values(Config(), parameters), encoder or ColorEncoder(),
             namespace=NAMESPACE, context=self.node_context,
@@ -295,6 +296,7 @@ class Harness:
             rclpy.shutdown(context=stranger.context)
         for context in (self.node_context, self.camera_context):
             rclpy.shutdown(context=context)
+        give_back(self.domain)
         # A lifecycle node holds itself in a cycle, and with it the /rosout of its name: the next
         # node of that name would be silent.
         self.node = None

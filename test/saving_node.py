@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 
 import rclpy
 import torch
 from rclpy.executors import SingleThreadedExecutor
 from ros_harness import ColorEncoder
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.ros.node import MappingNode
 
@@ -38,7 +39,8 @@ def fill(voxel_map, count: int) -> None:
 
 def main(num_voxels: int) -> None:
     rclpy.init(args=[])
-    node = MappingNode(Config(), WideEncoder(), namespace=f"room_{num_voxels}")
+    config = with_values(Config(), {"map.folder": tempfile.gettempdir()})
+    node = MappingNode(config, WideEncoder(), namespace=f"room_{num_voxels}")
     node.trigger_configure()
     fill(node.worker.pipeline.map, num_voxels)
     node.trigger_activate()

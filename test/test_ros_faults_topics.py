@@ -224,7 +224,7 @@ def test_transforms_that_come_half_a_second_late_are_waited_for():
 
 
 def test_transforms_that_come_late_from_a_fast_camera():
-    """30 Hz, each pose half a second late: more images wait than are kept, and some are fused."""
+    """30 Hz, each pose half a second late: all images wait for theirs, and are fused."""
     with running(**{"pose.timeout_s": 2.0}) as harness:
         late = []
         for _ in range(60):
@@ -237,9 +237,7 @@ def test_transforms_that_come_late_from_a_fast_camera():
             time.sleep(1 / 30)
         for tf in late:
             harness.camera.tf.publish(tf)
-        counts = harness.settle(60)
-        assert counts["fused"] >= 10, counts
-        harness.wait_for_warning("/tf", "images wait for their poses, which come late")
+        assert harness.settle(60)["fused"] == 60
 
 
 def test_an_image_that_waits_keeps_its_own_calibration():
@@ -342,7 +340,6 @@ def test_the_doctor_finds_a_healthy_node_well(monkeypatch):
 
 def test_the_doctor_without_a_node_says_what_there_is(tmp_path):
     environment = isolated_environment()
-    environment["ROS_DOMAIN_ID"] = "100"
     started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "geopurify_ros.cli", "doctor", "--json"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from ros_camera import CAMERA
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from geopurify_ros.ros.isolation import isolated_environment
+from geopurify_ros.ros.isolation import give_back, isolated_environment
 
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli"]
 LINES_OF_A_SCREEN = 24
@@ -26,8 +25,8 @@ LINES_OF_A_SCREEN = 24
 @pytest.fixture
 def environment():
     made = isolated_environment()
-    made["ROS_DOMAIN_ID"] = str(1 + (os.getpid() + 33) % 101)
-    return made
+    yield made
+    give_back(int(made["ROS_DOMAIN_ID"]))
 
 
 @pytest.fixture

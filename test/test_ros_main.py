@@ -93,6 +93,8 @@ def test_a_callback_that_raises_is_told_and_ends_nothing(monkeypatch):
                 raise step
 
     class Node:
+        loading = None
+
         def get_logger(self):
             return SimpleNamespace(error=said.append)
 

@@ -33,7 +33,9 @@ def test_every_parameter_is_described_with_its_range_and_whether_it_may_change(h
     for (name, spec), found in zip(known.items(), described, strict=True):
         assert found.name == name
         assert found.description.startswith(spec.about)
-        assert found.read_only is not spec.live
+        assert found.read_only is spec.at_start
+        assert ("is configured" in found.additional_constraints) is not (
+            spec.live or spec.at_start)
         if isinstance(spec.value, float):
             (limits,) = found.floating_point_range
             assert (limits.from_value, limits.to_value) == (spec.low, spec.high)
@@ -48,7 +50,8 @@ def test_every_parameter_is_described_with_its_range_and_whether_it_may_change(h
     ("depth.min_m", 9.0, "depth.min_m (9.0) must be below depth.max_m (5.0)"),
     ("query.negatives", ",", "query.negatives: "),
     ("time.on_jump_back", "panic", "expected one of continue, reset"),
-    ("map.voxel_size_m", 0.1, "read-only"),
+    ("map.voxel_size_m", 0.1, "map.voxel_size_m is read when the node is configured: "),
+    ("lifecycle.autostart", False, "read-only"),
     ("no.such", 1, "undeclared"),
 ])
 def test_a_bad_value_at_run_time_is_refused_with_the_reason(harness, name, value, reason):

@@ -15,13 +15,33 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from ros_harness import Harness
+from ros_harness import Harness, running
 from saving_node import WideEncoder, fill
 
 from geopurify_ros.data.map_file import load_map
+from geopurify_ros.ros.isolation import give_back, take_domain
 from geopurify_ros.srv import MapFile
 
 NUM_VOXELS = 40_000  # 43 MB
+
+
+def ask(harness, service, name):
+    return harness.call(MapFile, service, MapFile.Request(file_path=name))
+
+
+def test_a_map_is_saved_by_name_and_never_over_another_file(tmp_path):
+    with running(**{"map.folder": str(tmp_path / "maps")}) as other:
+        other.fuse()
+        assert ask(other, "save_map", "floor/kitchen").success
+        assert (tmp_path / "maps/floor/kitchen.safetensors").is_file()
+        assert ask(other, "load_map", "floor/kitchen").success
+        (tmp_path / "maps/thesis.tex").write_text("precious")
+        response = ask(other, "save_map", "thesis.tex")
+        assert not response.success
+        assert "is left as it is" in response.message
+        assert (tmp_path / "maps/thesis.tex").read_text() == "precious"
+        assert "is damaged or no geopurify map" in ask(other, "load_map", "thesis.tex").message
+        other.assert_alive()
 
 
 def test_saving_a_large_map_holds_mapping_up_for_less_than_100_ms(tmp_path):
@@ -95,7 +115,7 @@ class Saver:
         self.path = path
         self.num_voxels = NUM_VOXELS
         self.context = Context()
-        domain = 1 + (os.getpid() + 71) % 101
+        domain = self.domain = take_domain()
         rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = Node("saver", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -132,6 +152,7 @@ class Saver:
     def close(self) -> None:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
+        give_back(self.domain)
 
 
 def test_kill_9_while_saving_leaves_the_old_or_the_new_map(tmp_path, pytestconfig):

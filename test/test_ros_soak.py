@@ -69,8 +69,6 @@ def test_memory_is_flat_and_no_image_is_lost_from_the_books(pytestconfig):
     """Node and player as processes with the real encoder; --soak-s says how long."""
     seconds = pytestconfig.getoption("soak_s")
     environment = isolated_environment()
-    # an odd one of its own: other tests of this process use their domains, too
-    environment["ROS_DOMAIN_ID"] = str(1 + (int(environment["ROS_DOMAIN_ID"]) + 50) % 101)
     monitor = Monitor(int(environment["ROS_DOMAIN_ID"]))
     node = subprocess.Popen([*COMMAND, "run", "--set", "query.initial=chair, table"],
                             env=environment, stderr=subprocess.DEVNULL)

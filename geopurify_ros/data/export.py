@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.errors import InputError
 
 _PLY_TYPE = {"f4": "float", "u1": "uchar", "u4": "uint", "i4": "int"}
@@ -16,8 +17,9 @@ def write_ply(path: Path, columns: dict[str, NDArray[np.generic]], comments: lis
     """Binary PLY with one vertex property per column; all columns are (N,).
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or would replace one that is no PLY.
     """
+    check_replaceable(path, "PLY cloud")
     dtype = np.dtype([(name, values.dtype.newbyteorder("<")) for name, values in columns.items()])
     vertices = np.empty(len(next(iter(columns.values()))), dtype=dtype)
     for name, values in columns.items():

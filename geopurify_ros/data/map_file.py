@@ -21,10 +21,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
+from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.errors import InputError
 
 FORMAT_VERSION = 2
-_KEY = "geopurify_map"
+MAP_KIND = "geopurify_map"  # key in the header
 _TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest numbers first: aligned
 _DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
 
@@ -54,8 +55,9 @@ def save_map(
     """Write the map: whole or not at all, the old file stays until the new one is safe.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or would replace one that is no map.
     """
+    check_replaceable(path, MAP_KIND)
     snapshot = content.snapshot() if isinstance(content, VoxelMap) else content
     header = _header(snapshot, encoder_id, frame, up)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -119,7 +121,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 def _preamble(snapshot: MapSnapshot, header: MapHeader) -> bytes:
     """Length and JSON that a safetensors file begins with."""
-    document: dict[str, Any] = {"__metadata__": {_KEY: json.dumps(asdict(header))}}
+    document: dict[str, Any] = {"__metadata__": {MAP_KIND: json.dumps(asdict(header))}}
     offset = 0
     for name in _TENSORS:
         if name == "features":
@@ -172,7 +174,7 @@ def load_map(
         raise InputError(f"there is no map file {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(MAP_KIND)
             if text is None:
                 raise InputError(f"{path} is no geopurify map")
             header = _read_header(path, text)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geopurify_ros.data.messages import stamp_ns
 from geopurify_ros.data.transform_buffer import TransformBuffer
-from geopurify_ros.errors import InputError
+from geopurify_ros.errors import InputError, TransformError
 
 # The moving link of a pose topic; a name no TF tree has.
 _TRACKED = "geopurify_tracked_frame"
@@ -23,6 +23,9 @@ class Transforms(Protocol):
 
     def describe(self, target: str, source: str) -> str:
         """The frames between the two, or where the tree is cut."""
+
+    def rates_hz(self, target: str, source: str) -> dict[str, float]:
+        """How often each moving link between the two came of late."""
 
 
 class PoseTrack:
@@ -66,12 +69,35 @@ class PoseTrack:
         if not self._has_topic:
             return self._tf.lookup(self._map_frame, camera_frame, time_ns)
         reference = self._reference_frame or self._map_frame
-        pose = self._poses.lookup(reference, _TRACKED, time_ns)
+        pose = self._tracked(reference, time_ns)
         if reference != self._map_frame:
             pose = self._tf.lookup(self._map_frame, reference, time_ns) @ pose
         if self._child_frame and self._child_frame != camera_frame:
             pose = pose @ self._tf.lookup(self._child_frame, camera_frame, time_ns)
         return pose
+
+    def _tracked(self, reference: str, time_ns: int) -> NDArray[np.float64]:
+        """The pose of the topic; what is wrong with it is said in the words of a topic."""
+        if not self._poses.knows(_TRACKED):
+            raise TransformError("no pose has come yet")
+        try:
+            return self._poses.lookup(reference, _TRACKED, time_ns)
+        except TransformError as error:
+            sentence = str(error).replace(f"'{reference}' <- '{_TRACKED}': ", "")
+            raise TransformError(sentence.replace("transform", "pose")) from error
+
+    def rates_hz(self, camera_frame: str) -> dict[str, float]:
+        """How often what moves on the way from the map to the camera came of late."""
+        if not self._has_topic:
+            return self._tf.rates_hz(self._map_frame, camera_frame)
+        reference = self._reference_frame or self._map_frame
+        own = self._poses.rates_hz(reference, _TRACKED)
+        found = {"poses": min(own.values())} if own else {}
+        if reference != self._map_frame:
+            found |= self._tf.rates_hz(self._map_frame, reference)
+        if self._child_frame and self._child_frame != camera_frame:
+            found |= self._tf.rates_hz(self._child_frame, camera_frame)
+        return found
 
     def chain(self, camera_frame: str, topic: str) -> str:
         """The frames from the map to the camera, or where the chain is cut."""

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from geopurify_ros.data.targets import check_replaceable
+
 
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], kind: str, header: dict[str, Any]
@@ -20,7 +22,9 @@ def write_tensors(
 
     Raises:
         OSError, SafetensorError: the file cannot be written.
+        InputError: it would replace a file of another kind.
     """
+    check_replaceable(path, kind)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         temporary.touch()

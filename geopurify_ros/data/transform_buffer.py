@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right, insort
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def slerp(
 
 
 _STALE_TO_START_ANEW = 3  # messages in a row; fewer are strays, as tf2 drops them
+_SLOW_S = 0.2  # between transforms; what comes more often is not why an image waits
+_OTHER_CLOCK_S = 300.0  # no robot is that late
 _Value = tuple[NDArray[np.float64], NDArray[np.float64]]  # translation (3,), quaternion (4,)
 
 
@@ -42,6 +45,32 @@ class _Link:
         self.times: list[int] = []  # sorted; [0] for a static link
         self.values: dict[int, _Value] = {}
         self.stale: list[tuple[int, _Value]] = []  # the last ones, older than what is kept
+
+
+def _out_of_reach(times: list[int], time_ns: int) -> str:
+    """Why there is no pose at a time before the first or after the last of `times` (sorted)."""
+    off_s = (time_ns - (times[-1] if time_ns > times[-1] else times[0])) * 1e-9
+    if abs(off_s) > _OTHER_CLOCK_S:
+        return (
+            f"asked {abs(off_s):.0f} s {'after' if off_s > 0 else 'before'} its transforms: the "
+            "stamps of images and poses are of different clocks (use_sim_time, a driver that "
+            "does not stamp, machines that are not synchronised)"
+        )
+    if off_s < 0:
+        return f"asked {-off_s:.3f} s before the oldest transform"
+    gap_s = _usual_gap_s(times)
+    if gap_s < _SLOW_S:
+        return f"asked {off_s:.3f} s after the newest transform"
+    return (
+        f"asked {off_s:.3f} s after the newest transform, they come at {1 / gap_s:.2g} Hz: images "
+        f"have to wait for them, set pose.timeout_s to {1.5 * gap_s:.1f} or more"
+    )
+
+
+def _usual_gap_s(times: list[int]) -> float:
+    """Usual time between the last few, in seconds; 0 for fewer than two."""
+    gaps = sorted(b - a for a, b in pairwise(times[-10:]))
+    return gaps[len(gaps) // 2] * 1e-9 if gaps else 0.0
 
 
 class TransformBuffer:
@@ -73,6 +102,10 @@ class TransformBuffer:
         parent, child = parent.lstrip("/"), child.lstrip("/")
         if not child or not parent or child == parent:
             raise InputError(f"a transform from '{child}' to '{parent}' makes no sense")
+        if time_ns == 0 and not static:
+            link = self._links.get(child)
+            if link is not None and 0 in link.values:  # simulated time may begin there, once
+                raise InputError("its stamps are zero: set the stamp in the node that sends it")
         matrix_from_pose(translation, quaternion)  # refuses what is not finite
         q = np.asarray(quaternion, dtype=np.float64)
         value = (np.asarray(translation, dtype=np.float64), q / np.linalg.norm(q))
@@ -107,6 +140,11 @@ class TransformBuffer:
         for old in times[:cut]:
             del values[old]
         del times[:cut]
+
+    def knows(self, child: str) -> bool:
+        """Whether a pose of this frame has come."""
+        with self._lock:
+            return child in self._links
 
     def clear(self) -> None:
         """Forget all but static transforms, as after a jump back in time."""
@@ -149,9 +187,7 @@ class TransformBuffer:
         if k and times[k - 1] == time_ns:
             return matrix_from_pose(*values[time_ns])
         if not 0 < k < len(times):
-            off_s = (time_ns - (times[-1] if k else times[0])) * 1e-9
-            where = f"{off_s:.3f} s after the newest" if k else f"{-off_s:.3f} s before the oldest"
-            raise TransformError(f"'{link.parent}' <- '{child}': asked {where} transform")
+            raise TransformError(f"'{link.parent}' <- '{child}': {_out_of_reach(times, time_ns)}")
         before, after = times[k - 1], times[k]
         share = (time_ns - before) / (after - before)
         (t_a, q_a), (t_b, q_b) = values[before], values[after]
@@ -176,6 +212,21 @@ class TransformBuffer:
             between = up[: up.index(common)] + down[: down.index(common)]
             moving = [self._links[c].times[-1] for c in between if not self._links[c].static]
         return min(moving, default=0)
+
+    def rates_hz(self, target: str, source: str) -> dict[str, float]:
+        """How often each moving link between the frames came of late; empty: not connected."""
+        target, source = target.lstrip("/"), source.lstrip("/")
+        with self._lock:
+            up, down = self._chain(source), self._chain(target)
+            common = next((frame for frame in up if frame in down), None)
+            if common is None:
+                return {}
+            between = up[: up.index(common)] + down[: down.index(common)]
+            gaps = {
+                f"{self._links[c].parent} <- {c}": _usual_gap_s(self._links[c].times)
+                for c in between if not self._links[c].static
+            }
+        return {name: 1 / gap_s for name, gap_s in gaps.items() if gap_s > 0}
 
     def describe(self, target: str, source: str) -> str:
         """The frames from `target` down to `source`, or where they do not meet."""

@@ -5,7 +5,6 @@ All figures come from the clouds that were received over DDS, not from the node'
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from std_srvs.srv import Trigger
 
 from geopurify_ros.config import Config
 from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.data.targets import write_report
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.evaluate.clouds import LabeledPoints, cloud_scores
 from geopurify_ros.msg import QueryResult
@@ -186,7 +186,7 @@ def run_demo(
         write_ply(out / f"{stem}.ply", reply.labeled, prompts)
         picture = out / f"{stem}.png"
         write_picture(picture, sequence, plain, reply.raw, reply.labeled, prompts)
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_report(out / "summary.json", summary, indent=2)
     _last_lines(summary, out, say)
     return summary
 

@@ -12,6 +12,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.data import render
 from geopurify_ros.data.export import write_labeled_ply
 from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.data.targets import save_picture
 from geopurify_ros.evaluate.clouds import LabeledPoints
 
 _PANEL_PX = 460
@@ -49,7 +50,7 @@ def write_picture(
          ("purified labels", _draw(purified, above, up))],
     ]
     panels = [[render.with_title(image, title) for title, image in row] for row in rows]
-    render.side_by_side(panels, prompts).save(path)
+    save_picture(render.side_by_side(panels, prompts), path)
 
 
 def _draw(

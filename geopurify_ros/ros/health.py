@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from geopurify_ros.ros.subscription import Publisher, TopicView
@@ -10,6 +10,7 @@ from geopurify_ros.ros.subscription import Publisher, TopicView
 OK, WARN, ERROR = 0, 1, 2
 GRACE_S = 3.0  # a topic may be silent so long before it is a fault
 _ENOUGH = 20  # messages that make a rate
+_OTHER_CLOCK_S = 300.0  # stamps further apart are of two clocks
 _PROFILE = "share/geopurify_ros/config/fastdds_shm.xml"
 
 
@@ -113,12 +114,17 @@ def _qos(is_reliable: bool) -> str:
     return "reliable" if is_reliable else "best effort"
 
 
-def transport_fault(view: TopicView, images: int, infos: int) -> Fault | None:
+def transport_fault(
+    view: TopicView, images: int, infos: int, is_own_info: bool = True
+) -> Fault | None:
     """Images lost on the way: camera infos of the same camera are small and arrive.
 
-    `images` and `infos` were received in the same time.
+    `images` and `infos` were received in the same time. Depth may be slower than the camera infos
+    of colour (not `is_own_info`) by intention: then its stamps are even.
     """
     if view.is_reliable or not view.publishers or infos < _ENOUGH or images > 0.8 * infos:
+        return None
+    if view.is_even and not is_own_info:
         return None
     return Fault(WARN, view.topic, "lost", (
         f"only {images} of {infos} images arrive: the publisher's transport loses large "
@@ -136,12 +142,18 @@ def publisher_names(publishers: Iterable[Publisher], expected_type: str = "") ->
     ) or "none"
 
 
-def tf_fault(publishers: Iterable[Publisher]) -> Fault | None:
+def tf_fault(topic: str, publishers: Sequence[Publisher]) -> Fault | None:
     """Transforms that we cannot hear; called where one is missing."""
+    if not publishers:
+        return Fault(ERROR, topic, "unpublished", (
+            "nobody publishes it: start what localises the robot (SLAM, odometry, "
+            "robot_state_publisher), in this domain, or remap it to the topic that has the "
+            "transforms"
+        ))
     unheard = [p.node for p in publishers if not p.is_reliable]
     if not unheard:
         return None
-    return Fault(ERROR, "/tf", "qos", (
+    return Fault(ERROR, topic, "qos", (
         f"{', '.join(unheard)} publishes best effort, which a reliable subscription, as TF has "
         "it, never hears: let it publish reliable"
     ))
@@ -171,19 +183,65 @@ def topic_values(view: TopicView, now_ns: int) -> dict[str, str]:
     return {f"{view.topic}.{key}": value for key, value in values.items()}
 
 
-def sync_fault(rgb: TopicView, depth: TopicView, unpaired: int, received: int) -> Fault | None:
-    """Half of the images of late found no depth although both come."""
-    if received < _ENOUGH // 4 or unpaired < 0.5 * received:
+def sync_fault(
+    rgb: TopicView, depth: TopicView, pairs: int, lately: tuple[int, int]
+) -> Fault | None:
+    """Of the slower of both streams, half of the images of late found no partner.
+
+    `lately`: colour and depth images that came in the time of the `pairs`.
+    """
+    slower = min(lately)
+    if slower < _ENOUGH // 4 or pairs >= 0.5 * slower:
         return None
     if not depth.received or depth.silent_s > GRACE_S:
         return None  # the fault of depth itself says more
-    apart = ""
-    if rgb.last_stamp_ns is not None and depth.last_stamp_ns is not None:
-        apart_s = abs(rgb.last_stamp_ns - depth.last_stamp_ns) * 1e-9
+    stamps = (rgb.last_stamp_ns, depth.last_stamp_ns)
+    for view in (rgb, depth):
+        if view.last_stamp_ns == 0 and any(stamps):
+            return Fault(WARN, view.topic, "unpaired", (
+                "the stamps of these images are zero, those of their partners are not: set the "
+                "stamp in the driver"
+            ))
+    apart, advice = "", "raise sync.slop_s or synchronise the cameras"
+    if None not in stamps:
+        apart_s = abs(stamps[0] - stamps[1]) * 1e-9
         apart = f", their last stamps are {apart_s:.3f} s apart"
+        if apart_s > _OTHER_CLOCK_S:
+            advice = "they are of different clocks: let one clock stamp both"
     return Fault(WARN, rgb.topic, "unpaired", (
-        f"{unpaired} of {received} images found no partner on {depth.topic}{apart}: raise "
-        "sync.slop_s or synchronise the cameras"
+        f"{slower - max(pairs, 0)} of {slower} images found no partner on {depth.topic}{apart}: "
+        f"{advice}"
+    ))
+
+
+def stamp_fault(topic: str, unstamped: int) -> Fault | None:
+    """Images of late without a time."""
+    if not unstamped:
+        return None
+    return Fault(ERROR, topic, "no stamp", (
+        f"the stamps of {unstamped} images were zero: the driver does not stamp them, and without "
+        "a time there is no pose; set the header's stamp in the driver"
+    ), is_told=True)
+
+
+def busy_fault(busy: int, fused: int, frame_ms: float) -> Fault | None:
+    """Half of the keyframes of late came while too many others waited to be fused."""
+    if busy < _ENOUGH // 4 or busy < fused:
+        return None
+    return Fault(WARN, "map", "busy", (
+        f"{busy} of {busy + fused} keyframes of late were left out since earlier ones were still "
+        f"being fused ({frame_ms:.0f} ms each): raise keyframe.min_translation_m and "
+        "keyframe.min_rotation_rad, send smaller images, or use a faster encoder"
+    ))
+
+
+def twin_fault(name: str, alike: int) -> Fault | None:
+    """Other nodes have our name: two launches in one namespace."""
+    if alike < 2:
+        return None
+    return Fault(ERROR, name, "twins", (
+        f"{alike} nodes have this name: all of them map, and any of them answers; stop all but "
+        "one, or start them in different namespaces (namespace:=NAME)"
     ))
 
 

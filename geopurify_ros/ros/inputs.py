@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -12,35 +10,26 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.frame_maker import FrameMaker, Shot, Topics
 from geopurify_ros.data.messages import stamp_ns
 from geopurify_ros.data.pair_sync import PairSync
-from geopurify_ros.errors import GeoPurifyError, InputError, TransformError
+from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.info_track import InfoTrack
 from geopurify_ros.ros.one_camera import OneCamera
 from geopurify_ros.ros.poses import PoseSource
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.subscription import InputSubscription, TopicView
+from geopurify_ros.ros.waiting_room import WaitingRoom
+from geopurify_ros.ros.worker import MappingWorker
 
-_MAX_WAITING = 10  # pairs that wait for a pose
 _RESTART_NS = 1_000_000_000  # a jump back by more is a restarted source, not a late message
-
-
-@dataclass
-class _Waiting:
-    """A pair whose pose is not known yet."""
-
-    since_ns: int  # on the node's clock
-    rgb: Image | CompressedImage
-    depth: Image | CompressedImage
 
 
 class FrameInputs:
     """Subscribes to colour, depth, camera info and poses; hands on what belongs together.
 
-    `ready` gets a function that makes the frame: decoding runs on the worker's thread, and only
-    for the frame that is taken. `jumped` hears that time went back.
+    What does not move enough is left out as soon as its pose is known; decoding runs on the
+    worker's thread, and only for frames that are taken. `jumped` hears that time went back.
     """
 
     def __init__(
@@ -49,35 +38,36 @@ class FrameInputs:
         config: Config,
         counts: FrameCounts,
         reporter: Reporter,
-        ready: Callable[[Callable[[], RgbdFrame]], None],
+        worker: MappingWorker,
         jumped: Callable[[], None],
     ) -> None:
         """Subscribe."""
         self._node, self.config = node, config
         self._counts, self._reporter = counts, reporter
-        self._ready, self._jumped = ready, jumped
+        self._worker, self._jumped = worker, jumped
         self.poses = PoseSource(node, config, reporter.warn)
         self._sync = PairSync(
             int(config.sync.slop_s * 1e9), config.sync.queue_size, self._on_pair, self._on_unpaired
         )
-        self._waiting: deque[_Waiting] = deque()
         self._rgb_camera, self._depth_camera = OneCamera(), OneCamera()
         self._infos, self._depth_infos = InfoTrack(), InfoTrack()
-        self._stamped_alike = False  # colour images and their camera infos
         self._newest_ns: int | None = None
-        self.camera_frame = ""  # whose pose is looked up; known with the first image
+        self._unpaired_ns: int | None = None  # stamp of the first image without a partner
         self.offset_s = 0.0  # between the stamps of the last pair
-        self.last_pose_error = ""
         self._subscriptions: list[InputSubscription] = []
         try:
             self._subscribe()
         except GeoPurifyError:
             self._unsubscribe()
             raise
+        self._waiting = WaitingRoom(
+            node, lambda: self.config, self.poses, self.topics, (self._infos, self._depth_infos),
+            counts, reporter, self._on_posed,
+        )
         # Images wait on the steady clock: with use_sim_time the other one may stand still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timers = [
-            node.create_timer(0.02, self._try_waiting, clock=steady),
+            node.create_timer(0.02, self._waiting.look, clock=steady),
             node.create_timer(0.2, self._adapt, clock=steady),
         ]
         threshold = JumpThreshold(
@@ -141,6 +131,21 @@ class FrameInputs:
         pose = self.poses.view()
         return found if pose is None else [*found, pose]
 
+    @property
+    def camera_frame(self) -> str:
+        """Whose pose is looked up; empty before the first image."""
+        return self._waiting.camera_frame
+
+    @property
+    def last_pose_error(self) -> str:
+        """Why the last image has no pose; empty where it has one."""
+        return self._waiting.last_pose_error
+
+    @property
+    def _is_simulated(self) -> bool:
+        """Whether time comes from /clock, and may begin at zero."""
+        return bool(self._node.get_parameter("use_sim_time").value)
+
     def _adapt(self) -> None:
         for subscription in (*self._subscriptions, self.poses):
             subscription.adapt()
@@ -148,8 +153,8 @@ class FrameInputs:
     def _on_info(self, msg: CameraInfo) -> None:
         self._infos.take(msg)
         if stamp_ns(msg.header.stamp) == self._newest_ns:
-            self._stamped_alike = True
-        self._try_waiting()
+            self._waiting.stamped_alike = True
+        self._waiting.look()
 
     def _on_rgb(self, msg: Image | CompressedImage) -> None:
         self._counts.received()
@@ -172,43 +177,42 @@ class FrameInputs:
             "left out: let only one camera publish there"
         ))
 
-    def _on_unpaired(self, _rgb: Image | CompressedImage) -> None:
+    def _on_unpaired(self, rgb: Image | CompressedImage) -> None:
+        """Told where it lasts: colour may come more often than depth, by intention."""
         self._counts.dropped("unpaired")
-        self._reporter.warn(
-            self._rgb.topic,
-            f"images have no partner on {self._depth.topic} within sync.slop_s = "
-            f"{self.config.sync.slop_s} s: is depth published, do the stamps agree?",
-        )
+        time_ns = stamp_ns(rgb.header.stamp)
+        self._unpaired_ns = self._unpaired_ns or time_ns
+        usual_s = self._depth.usual_gap_s
+        if (time_ns - self._unpaired_ns) * 1e-9 > 3 * usual_s:
+            self._reporter.warn(
+                self._rgb.topic,
+                f"images have no partner on {self._depth.topic} within sync.slop_s = "
+                f"{self.config.sync.slop_s} s: is depth published, do the stamps agree?",
+            )
 
     def _on_pair(self, rgb: Image | CompressedImage, depth: Image | CompressedImage) -> None:
-        time_ns = stamp_ns(rgb.header.stamp)
+        time_ns, self._unpaired_ns = stamp_ns(rgb.header.stamp), None
         self.offset_s = (stamp_ns(depth.header.stamp) - time_ns) * 1e-9
+        if time_ns == 0 and (self._newest_ns == 0 or not self._is_simulated):
+            self._drop("no_stamp", self._rgb.topic, (
+                "the stamps of the images are zero: the driver does not stamp them, and without a "
+                "time there is no pose; set the header's stamp in the driver"
+            ))
+            return
         if self._newest_ns is not None and time_ns <= self._newest_ns:
             self._went_back(self._newest_ns - time_ns)
             return
         self._newest_ns = time_ns
         if self._infos.newest_ns == time_ns:
-            self._stamped_alike = True
-        if len(self._waiting) >= _MAX_WAITING:
-            # not the oldest: if poses come late, nothing would ever wait long enough
-            self._drop("no_pose", self.poses.topic, (
-                f"{_MAX_WAITING} images wait for their poses, which come late: others are left out"
-            ))
-            return
-        self._waiting.append(_Waiting(self._node.get_clock().now().nanoseconds, rgb, depth))
-        self._try_waiting()
+            self._waiting.stamped_alike = True
+        self._waiting.take(rgb, depth)
 
-    def _missing_info(self) -> str | None:
-        if not self._infos:
-            return self.topics.info
-        if not self.config.camera.depth_registered and not self._depth_infos:
-            return self.topics.depth_info
-        return None
-
-    def _info_is_due(self, pair: _Waiting) -> bool:
-        """Whether the camera info of this very image is still on its way: it may be a new one."""
-        image_ns = stamp_ns(pair.rgb.header.stamp)
-        return self._stamped_alike and self._infos.newest_ns < image_ns
+    def _on_posed(self, shot: Shot) -> None:
+        place = (shot.T_map_color, stamp_ns(shot.rgb.header.stamp))
+        if self._worker.wants(*place):
+            self._worker.submit_frame(lambda: self._maker.make(shot), place)
+        else:
+            self._counts.dropped("not_keyframe")
 
     def _went_back(self, by_ns: int) -> None:
         text = f"the stamp is {by_ns * 1e-9:.3f} s before the newest one"
@@ -228,7 +232,7 @@ class FrameInputs:
         self._reporter.warn(
             topic, f"{cause}: old poses are forgotten, {then} (time.on_jump_back)", "restart"
         )
-        self._newest_ns, self._stamped_alike = None, False
+        self._newest_ns, self._waiting.stamped_alike = None, False
         self._infos.forget()
         self._depth_infos.forget()
         self.poses.clear()
@@ -236,59 +240,10 @@ class FrameInputs:
         self._jumped()
 
     def _give_up(self, reason: str) -> None:
-        for _ in range(self._sync.clear() + len(self._waiting)):
+        for _ in range(self._sync.clear() + self._waiting.clear()):
             self._counts.dropped(reason)
-        self._waiting.clear()
 
     def _drop(self, reason: str, topic: str, sentence: str, kind: str | None = None) -> None:
         self._counts.dropped(reason)
         self._reporter.warn(topic, sentence, kind)
 
-    def _try_waiting(self) -> None:
-        """Hand on every pair whose pose is known by now; drop those that waited too long."""
-        now_ns = self._node.get_clock().now().nanoseconds
-        timeout_s = self.config.pose.timeout_s
-        for _ in range(len(self._waiting)):
-            pair = self._waiting.popleft()
-            is_late = (now_ns - pair.since_ns) * 1e-9 >= timeout_s
-            missing = self._missing_info()
-            if missing and is_late:
-                self._drop("no_camera_info", missing, f"no message yet, images on "
-                           f"{self._rgb.topic} cannot be used without it")
-            elif not is_late and (missing or self._info_is_due(pair)):
-                self._waiting.append(pair)
-            else:
-                if is_late:
-                    self._stamped_alike = False  # waited for nothing: do not wait again
-                self._try_pose(pair, is_late)
-
-    def _try_pose(self, pair: _Waiting, is_late: bool) -> None:
-        try:
-            shot = self._posed(pair)
-        except (TransformError, InputError) as error:
-            self.last_pose_error = str(error)
-            if not is_late:
-                self._waiting.append(pair)
-                return
-            self._drop("no_pose", self.poses.topic, (
-                f"no pose for the image: {error}; waited pose.timeout_s = "
-                f"{self.config.pose.timeout_s} s; chain: {self.poses.chain(self.camera_frame)}"
-            ), "no pose")
-            return
-        self.last_pose_error = ""
-        self._ready(lambda: self._maker.make(shot))
-
-    def _posed(self, pair: _Waiting) -> Shot:
-        time_ns = stamp_ns(pair.rgb.header.stamp)
-        info = self._infos.at(time_ns)
-        given = self.config.pose.camera_frame
-        if self.config.camera.depth_registered:
-            self.camera_frame = given or pair.depth.header.frame_id
-            pose = self.poses.lookup(self.camera_frame, time_ns)
-            return Shot(pair.rgb, pair.depth, info, pose)
-        self.camera_frame = given or pair.rgb.header.frame_id
-        pose = self.poses.lookup(self.camera_frame, time_ns)
-        depth_frame = pair.depth.header.frame_id
-        T_color_depth = self.poses.between(self.camera_frame, depth_frame, time_ns)
-        depth_info = self._depth_infos.at(stamp_ns(pair.depth.header.stamp))
-        return Shot(pair.rgb, pair.depth, info, pose, depth_info, T_color_depth)

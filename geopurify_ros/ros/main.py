@@ -16,6 +16,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.errors import ConfigError, GeoPurifyError
 from geopurify_ros.ros.interrupts import Interrupts, init_ros
 from geopurify_ros.ros.node import MappingNode
+from geopurify_ros.ros.params import ignored_parameters
 from geopurify_ros.ros.report import FrameCounts
 
 _LOOK_S = 0.1  # how often we look for an interrupt while nothing happens
@@ -72,8 +73,10 @@ def _serve(
         node = MappingNode(defaults)
         nodes.append(node)
         logging.getLogger("geopurify_ros").addHandler(_NodeLog(node.get_logger()))
+        for sentence in ignored_parameters(node, ros_arguments):
+            node.get_logger().warning(sentence)
         if node.config.lifecycle.autostart:
-            _start(node)
+            node.begin_loading()
         executor.add_node(node)
         interrupts.is_noting = True
         _spin(executor, node, interrupts)
@@ -91,15 +94,11 @@ def _init(ros_arguments: list[str]) -> None:
         raise ConfigError(f"ROS refused the arguments: {reason}") from error
 
 
-def _start(node: MappingNode) -> None:
-    for transition in (node.trigger_configure, node.trigger_activate):
-        transition()
-        if node.problem is not None:
-            raise node.problem
-
-
 def _spin(executor: SingleThreadedExecutor, node: MappingNode, interrupts: Interrupts) -> None:
-    """Serve callbacks until we shall end; one that raises is told and ends nothing."""
+    """Serve callbacks until we shall end; one that raises is told and ends nothing.
+
+    A node whose weights are being loaded is started once they are there.
+    """
     while rclpy.ok() and not interrupts.is_asked:
         try:
             executor.spin_once(timeout_sec=_LOOK_S)
@@ -108,6 +107,18 @@ def _spin(executor: SingleThreadedExecutor, node: MappingNode, interrupts: Inter
         except Exception:
             trace = traceback.format_exc(limit=-4)
             node.get_logger().error(f"internal error in a callback, the node goes on: {trace}")
+        if node.loading is not None and not interrupts.is_asked:
+            _start_when_loaded(node)
+
+
+def _start_when_loaded(node: MappingNode) -> None:
+    node.loading.say()
+    if not node.loading.is_done:
+        return
+    for transition in (node.trigger_configure, node.trigger_activate):
+        transition()
+        if node.problem is not None:
+            raise node.problem
 
 
 def _close(nodes: list[MappingNode]) -> None:

@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +15,12 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from geopurify_ros.config import MapConfig
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.voxel_map import MapSnapshot
 from geopurify_ros.data.map_file import MapHeader, load_map, save_map
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.map_folder import MapFolder
 from geopurify_ros.ros.waking import waking
 from geopurify_ros.ros.worker import MappingWorker
 from geopurify_ros.srv import MapFile
@@ -31,10 +32,11 @@ class MapServices:
     """Files are written and read on a thread of their own; the worker only lends a snapshot."""
 
     def __init__(
-        self, node: Node, map_frame: str, worker: MappingWorker, group: CallbackGroup
+        self, node: Node, config: MapConfig, worker: MappingWorker, group: CallbackGroup
     ) -> None:
         """Offer the services."""
-        self._node, self._map_frame, self._worker = node, map_frame, worker
+        self._node, self._map_frame, self._worker = node, config.frame, worker
+        self._folder = MapFolder(config.folder)
         self._files = ThreadPoolExecutor(1, "map file", initializer=_yield_to_mapping)
         self._services = [
             node.create_service(kind, f"~/{name}", callback, callback_group=group)
@@ -82,7 +84,7 @@ class MapServices:
         if not isinstance(snapshot, Exception):
             snapshot = await self._on_file_thread(self._save, request.file_path, *snapshot)
         return self._told(_answered(response, snapshot, lambda header: (
-            f"{header.num_voxels} voxels saved in {request.file_path}"
+            f"{header.num_voxels} voxels saved in {self._folder.inside(request.file_path)}"
         )))
 
     async def _on_load(
@@ -96,7 +98,8 @@ class MapServices:
                 lambda pipeline: pipeline.replace_map(voxel_map, up_sum), header.stamp_ns
             )
         return self._told(_answered(response, loaded, lambda _: (
-            f"{header.num_voxels} voxels loaded from {request.file_path}, mapping goes on with "
+            f"{header.num_voxels} voxels loaded from "
+            f"{self._folder.inside(request.file_path)}, mapping goes on with "
             "them"
         )))
 
@@ -104,14 +107,14 @@ class MapServices:
         if not len(snapshot):
             raise InputError("the map is empty: nothing was saved")
         encoder = self._worker.pipeline.encoder.id
-        return save_map(_absolute(text), snapshot, encoder, self._map_frame, up)
+        path = self._folder.inside(text)
+        self._folder.make_room(path)
+        return save_map(path, snapshot, encoder, self._map_frame, up)
 
     def _load(self, text: str):
         pipeline = self._worker.pipeline
-        size_m = pipeline.map.voxel_size_m
-        return load_map(
-            _absolute(text), pipeline.encoder.id, size_m, pipeline.device, self._map_frame
-        )
+        path, size_m = self._folder.inside(text), pipeline.map.voxel_size_m
+        return load_map(path, pipeline.encoder.id, size_m, pipeline.device, self._map_frame)
 
     async def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> Any:
         future = Future()
@@ -157,10 +160,3 @@ def _answered(response, result: Any, text: Callable[[Any], str]):
     else:
         response.message = f"failed, the map is as it was: {result!r}"
     return response
-
-
-def _absolute(text: str) -> Path:
-    path = Path(text).expanduser()
-    if not path.is_absolute():
-        raise InputError(f"file_path is '{text}', expected an absolute path on the node's machine")
-    return path

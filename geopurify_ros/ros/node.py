@@ -17,10 +17,9 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.encoder import ImageTextEncoder
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.data.student_file import student_for
-from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.inputs import FrameInputs
+from geopurify_ros.ros.loading import Loading, load
 from geopurify_ros.ros.map_services import MapServices
 from geopurify_ros.ros.outputs import Outputs
 from geopurify_ros.ros.params import check_prompts_in, declare_config, follow_changes
@@ -49,10 +48,13 @@ class MappingNode(LifecycleNode):
         super().__init__("mapping", **node_arguments)
         self.config = declare_config(self, defaults or Config())
         check_prompts_in(self.config)
-        follow_changes(self, lambda: self.config, self._change)
+        follow_changes(
+            self, lambda: self.config, lambda: self.worker is not None, self._change
+        )
         self.counts = FrameCounts()
         self.worker: MappingWorker | None = None
         self.problem: Exception | None = None  # why the last transition failed
+        self.loading: Loading | None = None  # of weights, before the node is configured
         self._encoder = encoder
         self._reporter = Reporter(self.get_logger())
         self._outputs: Outputs | None = None
@@ -68,6 +70,15 @@ class MappingNode(LifecycleNode):
     def is_active(self) -> bool:
         """Between activate and deactivate."""
         return bool(self._parts)
+
+    def begin_loading(self) -> None:
+        """Read the weights already, while the node is spun; `configure` will wait for them."""
+        self.loading = Loading(self, self.config, self._encoder)
+
+    def destroy_node(self) -> None:
+        """End all; without its state machine, which holds the node, it would stay in the graph."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load the encoder and create the publishers."""
@@ -119,13 +130,12 @@ class MappingNode(LifecycleNode):
             raise
 
     def _make_parts(self) -> None:
-        device = pick_device(self.config.encoder.device)
-        self.get_logger().info(f"loading encoder {self.config.encoder.name} on {device}")
-        encoder = self._encoder or load_encoder(self.config.encoder.name, device)
-        student = student_for(
-            self.config.purify, encoder, self.config.map.voxel_size_m, device
+        loading, self.loading = self.loading, None
+        made = (
+            loading.result() if loading is not None and loading.fits(self.config)
+            else load(self.config, self._encoder, self.get_logger().info)
         )
-        pipeline = Pipeline(encoder, self.config, device, student)
+        pipeline = Pipeline(made.encoder, self.config, made.device, made.student)
         gate, group = KeyframeGate(self.config.keyframe), self._service_group
         self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
@@ -134,15 +144,14 @@ class MappingNode(LifecycleNode):
             self, lambda: self.config, self.worker, self._outputs, self._reporter, group
         )
         self._served = [
-            self._queries, MapServices(self, self.config.map.frame, self.worker, group)
+            self._queries, MapServices(self, self.config.map, self.worker, group)
         ]
 
     def _activate(self) -> None:
         worker = self.worker
         try:
             self._inputs = FrameInputs(
-                self, self.config, self.counts, self._reporter, worker.submit_frame,
-                self._time_jumped,
+                self, self.config, self.counts, self._reporter, worker, self._time_jumped
             )
             self._parts = [self._inputs]
             self._parts.append(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -14,8 +16,13 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from geopurify_ros.config import Config, Setting, settings, with_values
+from geopurify_ros.config_fields import nearest
+from geopurify_ros.config_file import matches_node, section_names
 from geopurify_ros.core.query import MAX_NEGATIVES, parse_prompts
 from geopurify_ros.errors import ConfigError, GeoPurifyError, InputError
+
+_OF_ROS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
+_WHEN = "read when the node is configured"
 
 
 def declare_config(node: Node, defaults: Config) -> Config:
@@ -38,9 +45,15 @@ def declare_config(node: Node, defaults: Config) -> Config:
 
 
 def follow_changes(
-    node: Node, current: Callable[[], Config], accept: Callable[[Config], None]
+    node: Node,
+    current: Callable[[], Config],
+    is_configured: Callable[[], bool],
+    accept: Callable[[Config], None],
 ) -> None:
-    """Let live parameters change: `accept` gets the new configuration once it is checked."""
+    """Let parameters change: `accept` gets the new configuration once it is checked.
+
+    Live ones at any time, the others before the node is configured with them.
+    """
 
     def on_set(parameters: list[Parameter]) -> SetParametersResult:
         known = settings(current())
@@ -48,6 +61,8 @@ def follow_changes(
         if not values:
             return SetParametersResult(successful=True)
         try:
+            if is_configured():
+                _check_live(node, [n for n in values if not known[n].live])
             changed = with_values(current(), values)
             check_prompts_in(changed)
             accept(changed)
@@ -56,6 +71,39 @@ def follow_changes(
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(on_set)
+
+
+def _check_live(node: Node, fixed: list[str]) -> None:
+    if fixed:
+        name = node.get_fully_qualified_name()
+        raise ConfigError(
+            f"{', '.join(fixed)} is read when the node is configured: set it at the start, or "
+            f"after `ros2 lifecycle set {name} deactivate` and `cleanup`, which frees the map"
+        )
+
+
+def ignored_parameters(node: Node, arguments: list[str]) -> list[str]:
+    """A sentence for each thing the user set that nobody reads.
+
+    `arguments`: the command line, for the parameter files in it.
+    """
+    declared = settings(Config())
+    given = getattr(node, "_parameter_overrides", {})  # rclpy has no public list of them
+    found = [
+        f"there is no parameter {name}, it is ignored; the nearest are {nearest(name, declared)}"
+        for name in sorted(given)
+        if not node.has_parameter(name) and not name.startswith(_OF_ROS)
+    ]
+    own = node.get_fully_qualified_name()
+    for flag, path in pairwise(arguments):
+        if flag == "--params-file":
+            sections = section_names(Path(path))
+            if sections and not any(matches_node(one, own) for one in sections):
+                found.append(
+                    f"{path} sets nothing for {own}: it names {', '.join(sections)}; use the key "
+                    f"/** or {own}"
+                )
+    return found
 
 
 def check_prompts_in(config: Config) -> None:
@@ -70,8 +118,11 @@ def check_prompts_in(config: Config) -> None:
 
 
 def _descriptor(spec: Setting) -> ParameterDescriptor:
+    when = "" if spec.live or spec.at_start else _WHEN
     about = spec.about + (f" ({' | '.join(spec.choices)})" if spec.choices else "")
-    descriptor = ParameterDescriptor(description=about, read_only=not spec.live)
+    descriptor = ParameterDescriptor(
+        description=about, additional_constraints=when, read_only=spec.at_start
+    )
     if isinstance(spec.value, float) and spec.low is not None and spec.high is not None:
         bounds = FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high))
         descriptor.floating_point_range = [bounds]

@@ -19,7 +19,7 @@ from geopurify_ros.ros.subscription import (
     TopicView,
     publishers_of,
 )
-from geopurify_ros.ros.tf import Refused, make_tf_listener
+from geopurify_ros.ros.tf import TOPIC, Refused, make_tf_listener
 
 
 class PoseSource:
@@ -45,7 +45,7 @@ class PoseSource:
     @property
     def topic(self) -> str:
         """Where the poses come from."""
-        return self._subscription.topic if self._subscription else "/tf"
+        return self._subscription.topic if self._subscription else self.tf_topic
 
     def adapt(self) -> None:
         """Follow the publishers."""
@@ -56,9 +56,14 @@ class PoseSource:
         """What is known of the pose topic; None for TF."""
         return self._subscription.view() if self._subscription else None
 
+    @property
+    def tf_topic(self) -> str:
+        """What /tf is called for this node."""
+        return self._node.resolve_topic_name(TOPIC)
+
     def tf_publishers(self) -> tuple[Publisher, ...]:
         """Who publishes /tf."""
-        return publishers_of(self._node, "/tf")
+        return publishers_of(self._node, self.tf_topic)
 
     def lookup(self, camera_frame: str, time_ns: int) -> np.ndarray:
         """T_map_camera (4, 4) float64 at a time; TransformError while it is not known."""
@@ -71,6 +76,10 @@ class PoseSource:
     def chain(self, camera_frame: str) -> str:
         """The frames from the map to the camera, or where the chain is cut."""
         return self._track.chain(camera_frame, self.topic)
+
+    def rates_hz(self, camera_frame: str) -> dict[str, float]:
+        """How often what moves on the way from the map to the camera came of late."""
+        return self._track.rates_hz(camera_frame)
 
     def clear(self) -> None:
         """Forget the past, as after a jump back in time."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from geopurify_ros.data.messages import stamp_ns
 from geopurify_ros.errors import ConfigError
+
+_STAMPS = 30  # remembered per topic
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class TopicView:
     received: int
     last_stamp_ns: int | None
     silent_s: float
+    is_even: bool = False  # the last stamps have equal distances: nothing is missing between
 
 
 class InputSubscription:
@@ -68,7 +73,8 @@ class InputSubscription:
         self._asked_topic, self._callback = topic, callback
         self._parameter, self._reliability, self._queue = qos
         self._is_reliable = self._reliability == "reliable"
-        self._received, self._last_stamp_ns = 0, None
+        self._received = 0
+        self._stamps_ns: deque[int] = deque(maxlen=_STAMPS)
         self.is_alone = True  # no second publisher is known
         self._heard_s = time.monotonic()
         self._subscription = self._subscribe()
@@ -77,6 +83,12 @@ class InputSubscription:
     def topic(self) -> str:
         """Full name of the topic."""
         return self._subscription.topic_name
+
+    @property
+    def usual_gap_s(self) -> float:
+        """Median distance of the last stamps; 0 where there are not two."""
+        gaps = sorted(b - a for a, b in pairwise(self._stamps_ns))
+        return gaps[len(gaps) // 2] * 1e-9 if gaps else 0.0
 
     def adapt(self) -> None:
         """Follow the publishers; called now and then."""
@@ -94,8 +106,9 @@ class InputSubscription:
         """What is known now."""
         return TopicView(
             self._name, self._argument, self._parameter, self.topic, _type_name(self._kind),
-            self._is_reliable, self._publishers(), self._received, self._last_stamp_ns,
-            time.monotonic() - self._heard_s,
+            self._is_reliable, self._publishers(), self._received,
+            self._stamps_ns[-1] if self._stamps_ns else None,
+            time.monotonic() - self._heard_s, is_even(self._stamps_ns),
         )
 
     def destroy(self) -> None:
@@ -121,8 +134,16 @@ class InputSubscription:
     def _on_message(self, msg) -> None:
         self._received += 1
         self._heard_s = time.monotonic()
-        self._last_stamp_ns = stamp_ns(msg.header.stamp)
+        self._stamps_ns.append(stamp_ns(msg.header.stamp))
         self._callback(msg)
+
+
+def is_even(stamps_ns: Iterable[int]) -> bool:
+    """Whether stamps have about equal distances: where messages are lost, some are multiples."""
+    gaps = sorted(b - a for a, b in pairwise(stamps_ns))
+    if len(gaps) < _STAMPS // 3:
+        return False
+    return gaps[len(gaps) // 10] > 0.75 * gaps[-1 - len(gaps) // 10]
 
 
 def publishers_of(node: Node, topic: str) -> tuple[Publisher, ...]:
@@ -135,6 +156,17 @@ def publishers_of(node: Node, topic: str) -> tuple[Publisher, ...]:
         )
         for info in node.get_publishers_info_by_topic(topic)
     )
+
+
+def full_names(node: Node) -> list[str]:
+    """All nodes that this one sees, "/namespace/name"; two of one name stand there twice."""
+    found = node.get_node_names_and_namespaces()
+    return [f"{space.rstrip('/')}/{name}" for name, space in found]
+
+
+def how_many(node: Node, name: str) -> int:
+    """Nodes of this full name, as `node` sees the graph."""
+    return full_names(node).count(name)
 
 
 def _type_name(kind: type) -> str:

@@ -14,6 +14,8 @@ from geopurify_ros.ros.health import Fault, Status
 from geopurify_ros.ros.inputs import FrameInputs
 from geopurify_ros.ros.memory import resident_bytes
 from geopurify_ros.ros.report import FrameCounts, Reporter
+from geopurify_ros.ros.subscription import how_many
+from geopurify_ros.ros.waiting_room import with_chain
 from geopurify_ros.ros.worker import MappingWorker
 
 _WINDOW = 5  # seconds that rates are taken over
@@ -78,7 +80,7 @@ class Watchdog:
     def _message(self, status: Status) -> DiagnosticStatus:
         return DiagnosticStatus(
             level=bytes([status.level]),
-            name=f"{self._node.get_name()}: {status.part}",
+            name=f"{self._node.get_fully_qualified_name()}: {status.part}",
             hardware_id=self._node.get_fully_qualified_name(),
             message=status.message,
             values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
@@ -96,11 +98,12 @@ class Watchdog:
         for view in views:
             status.faults += _some(health.topic_fault(view, published))
             status.values |= health.topic_values(view, now_ns)
-        infos = self._lately(self._inputs.topics.info)
-        for view in views[:2]:
-            status.faults += _some(
-                health.transport_fault(view, self._lately(view.topic), infos)
-            )
+        topics = self._inputs.topics
+        for view, info in zip(views[:2], (topics.info, topics.depth_info), strict=True):
+            is_own = view.topic == topics.rgb or info != topics.info
+            status.faults += _some(health.transport_fault(
+                view, self._lately(view.topic), self._lately(info), is_own
+            ))
         if self._node.get_parameter("use_sim_time").value and now_ns == 0:
             status.faults.append(Fault(health.ERROR, "/clock", "no clock", (
                 "use_sim_time is true, but nobody publishes the time: play with --clock, or set "
@@ -110,17 +113,24 @@ class Watchdog:
             self._lately("dropped.bad_input"), self._lately("received"),
             self._worker.last_refusal,
         ))
+        status.faults += _some(
+            health.stamp_fault(self._inputs.topics.rgb, self._lately("dropped.no_stamp"))
+        )
+        name = self._node.get_fully_qualified_name()
+        status.faults += _some(health.twin_fault(name, how_many(self._node, name)))
         if self._worker.is_paused:
             status.summary = "paused: frames are dropped until ~/pause is called with false"
         status.values |= {f"frames.{name}": str(n) for name, n in counts.items()}
         return status
 
     def _sync_status(self, views, counts: dict[str, int]) -> Status:
-        received, unpaired = self._lately("received"), self._lately("dropped.unpaired")
+        rgb, depth = views[:2]
+        pairs = self._lately("received") - self._lately("dropped.unpaired")
         status = Status("sync", "colour and depth pair up")
-        if received <= unpaired:
+        if pairs <= 0:
             status.summary = "no pair of colour and depth of late"
-        status.faults += _some(health.sync_fault(views[0], views[1], unpaired, received))
+        lately = (self._lately(rgb.topic), self._lately(depth.topic))
+        status.faults += _some(health.sync_fault(rgb, depth, pairs, lately))
         status.values = {
             "unpaired": str(counts.get("dropped.unpaired", 0)),
             "offset_s": f"{self._inputs.offset_s:.4f}",
@@ -135,16 +145,20 @@ class Watchdog:
         status = Status("poses", f"from {poses.topic}: {chain}")
         if self._lately("dropped.no_pose") and inputs.last_pose_error:
             status.faults.append(Fault(
-                health.ERROR, poses.topic, "no pose", f"{inputs.last_pose_error}; chain: {chain}",
-                is_told=True,
+                health.ERROR, poses.topic, "no pose",
+                with_chain(inputs.last_pose_error, chain), is_told=True,
             ))
-            status.faults += _some(health.tf_fault(poses.tf_publishers()))
+            if inputs.config.pose.source == "tf":
+                publishers = poses.tf_publishers()
+                status.faults += _some(health.tf_fault(poses.tf_topic, publishers))
         status.values = {
-            "/tf.publishers": health.publisher_names(poses.tf_publishers()),
+            f"{poses.tf_topic}.publishers": health.publisher_names(poses.tf_publishers()),
             "source": inputs.config.pose.source, "map_frame": inputs.config.map.frame,
             "camera_frame": camera, "chain": chain,
             "no_pose": str(counts.get("dropped.no_pose", 0)),
         }
+        rates = poses.rates_hz(camera) if camera else {}
+        status.values |= {f"hz.{link}": f"{rate:.1f}" for link, rate in rates.items()}
         return status
 
     def _encoder_status(self) -> Status:
@@ -160,6 +174,11 @@ class Watchdog:
         status = Status("map", f"{counts['fused']} frames fused, {len(voxels)} voxels")
         dropped = {n.removeprefix("dropped."): c for n, c in counts.items() if "." in n}
         status.faults += _some(health.drop_fault(counts["received"], counts["fused"], dropped))
+        frame_ms = sum(self._worker.pipeline.stopwatch.median_ms().get(stage, 0.0)
+                       for stage in ("geometry", "encode", "fuse"))
+        status.faults += _some(health.busy_fault(
+            self._lately("dropped.busy"), self._lately("fused"), frame_ms
+        ))
         status.faults += self._failing("map")
         status.values = {
             "map.voxels": str(len(voxels)),

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geopurify_ros.config import Config
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.keyframe import KeyframeGate
@@ -19,6 +22,8 @@ from geopurify_ros.ros.memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32
+_MAX_FRAMES = 20  # poses that come late bring the images of a second at once
+Place = tuple[NDArray[np.float64], int]  # T_world_camera (4, 4) and stamp_ns
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -45,7 +50,7 @@ class _Job:
 
 
 class MappingWorker:
-    """Callbacks hand work in and return at once; frames wait in a slot of one, the newest wins."""
+    """Callbacks hand work in and return at once; a few keyframes wait, the newest win."""
 
     def __init__(
         self,
@@ -65,10 +70,11 @@ class MappingWorker:
         self.last_refusal = ""  # why the last bad frame was refused
         self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
+        self._queued_gate = KeyframeGate(gate.config)  # what waits counts as a keyframe, too
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
         self._stopping = True  # nobody works before start()
-        self._frame: Callable[[], RgbdFrame] | None = None
+        self._frames: deque[Callable[[], RgbdFrame]] = deque()
         self._jobs: deque[_Job] = deque()
         self._purify_done: list[Callable[[Any], None]] = []
         self._flags: set[str] = set()
@@ -84,7 +90,7 @@ class MappingWorker:
     def configure(self, config: Config) -> None:
         """Take new values of live parameters; the next job uses them."""
         self.pipeline.config = config
-        self._gate.config = config.keyframe
+        self._gate.config = self._queued_gate.config = config.keyframe
 
     def start(self) -> None:
         """Begin to work, for the first time or again."""
@@ -97,7 +103,7 @@ class MappingWorker:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-            self._drop_frame("stopped")
+            self._drop_frames("stopped")
             waiting = [*(job.done for job in self._jobs), *self._purify_done]
             self._jobs.clear()
             self._purify_done.clear()
@@ -111,16 +117,28 @@ class MappingWorker:
         with self._wake:
             self.is_paused = is_paused
             if is_paused:
-                self._drop_frame("paused")
+                self._drop_frames("paused")
 
-    def submit_frame(self, build: Callable[[], RgbdFrame]) -> None:
-        """Offer a frame; `build` makes it from messages on the worker's thread."""
+    def wants(self, T_world_camera: NDArray[np.float64], stamp_ns: int) -> bool:
+        """Whether a frame at this pose (4, 4) and time is a keyframe after those that wait."""
+        with self._wake:
+            return self._queued_gate.is_keyframe(T_world_camera, stamp_ns)
+
+    def submit_frame(self, build: Callable[[], RgbdFrame], place: Place | None = None) -> None:
+        """Offer a frame; `build` makes it from messages on the worker's thread.
+
+        `place`: its pose (4, 4) and stamp, where they are known before it is made.
+        """
         with self._wake:
             if self.is_paused:
                 self._counts.dropped("paused")
                 return
-            self._drop_frame("busy")
-            self._frame = build
+            if place is not None:
+                self._queued_gate.accept(*place)
+            while len(self._frames) >= _MAX_FRAMES:
+                self._counts.dropped("busy")
+                self._frames.popleft()
+            self._frames.append(build)
             self._wake.notify()
 
     def set_query(self, asked: TextQuery | None) -> None:
@@ -150,7 +168,7 @@ class MappingWorker:
     ) -> bool:
         """Let `put` change the map of the pipeline; what waits belongs to the old one."""
         with self._wake:
-            self._drop_frame("reset")
+            self._drop_frames("reset")
         return self.call("reset", lambda: self._replace(put, stamp_ns), done)
 
     def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
@@ -170,22 +188,23 @@ class MappingWorker:
             self._flags.add("map")
             self._wake.notify()
 
-    def _drop_frame(self, reason: str) -> None:
-        if self._frame is not None:
+    def _drop_frames(self, reason: str) -> None:
+        for _ in self._frames:
             self._counts.dropped(reason)
-            self._frame = None
+        self._frames.clear()
+        self._queued_gate.reset()
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._stopping or self._frame or self._jobs or self._flags):
+                while not (self._stopping or self._frames or self._jobs or self._flags):
                     self._wake.wait()
                 if self._stopping:
                     return
                 jobs, self._jobs = self._jobs, deque()
                 flags, self._flags = self._flags, set()
                 purify_done, self._purify_done = self._purify_done, []
-                build, self._frame = self._frame, None
+                build = self._frames.popleft() if self._frames else None
             for job in jobs:
                 self._guard(job.what, lambda j=job: j.done(j.run()), job.done)
             self._serve(flags, purify_done)
@@ -213,6 +232,8 @@ class MappingWorker:
             bad_input = isinstance(error, GeoPurifyError)
             if what == "frame":
                 self._counts.dropped("bad_input" if bad_input else "internal_error")
+                with self._wake:  # what it would have seen is still to be seen
+                    self._queued_gate.reset()
             if bad_input:
                 self.last_refusal = str(error) if what == "frame" else self.last_refusal
                 self._reporter.warn(what, str(error))
@@ -237,6 +258,8 @@ class MappingWorker:
     def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> None:
         put(self.pipeline)
         self._gate.reset()
+        with self._wake:
+            self._queued_gate.reset()
         self.stamp_ns = stamp_ns
         self.last_purify = None
         self._map_is_new = self._purify_is_due = True

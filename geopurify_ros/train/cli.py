@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,12 +143,15 @@ def _encoder(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _score(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.data.targets import check_target, write_report
     from geopurify_ros.encoders import load_encoder, pick_device
     from geopurify_ros.errors import InputError
     from geopurify_ros.evaluate.pixels import score_pixels
     from geopurify_ros.train.catalogue import KEPT_OUT_CLASSES
     from geopurify_ros.train.classes import room_classes
 
+    if args.out:
+        check_target(args.out, "report")
     folders = sorted(args.rooms.glob("room_*"))
     if not folders:
         raise InputError(f"no rooms in {args.rooms}: make some with `geopurify train rooms`")
@@ -158,7 +160,7 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
         encoder, folders, tuple(room_classes()), KEPT_OUT_CLASSES, not args.without_depth
     )
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_report(args.out, result)
     _tell(
         args,
         f"mIoU {result['miou']:.3f}, mAcc {result['macc']:.3f} in {len(folders)} rooms; "

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from geopurify_ros.data.targets import save_picture
+
 _SIZE = (460, 180)  # of one curve, pixels
 _MARGIN = (56, 24, 12, 20)  # left, top, right, bottom
 
@@ -20,7 +22,7 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
     for number, name in enumerate(names):
         values = np.array([step.get(name, np.nan) for step in history], dtype=np.float64)
         _panel(pen, (0, number * _SIZE[1]), name, values)
-    picture.save(path)
+    save_picture(picture, path)
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:

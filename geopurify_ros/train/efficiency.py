@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from geopurify_ros.data.student_file import load_student
+from geopurify_ros.data.targets import save_picture
 from geopurify_ros.errors import ConfigError
 from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.evaluate.table import RAW, SOFT, baselines, of_student, summarize, table_of
@@ -74,4 +75,4 @@ def draw_efficiency(
             pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill="#1e50c8")
     pen.line(line, fill="#1e50c8", width=2)
     pen.text((left, bottom + 20), "mIoU over the number of training scenes", fill="black")
-    picture.save(path)
+    save_picture(picture, path)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.encoders.builtin_file import read_text_tower, write_builtin
 from geopurify_ros.encoders.image_tower import ImageTower
 from geopurify_ros.encoders.int8 import packed, unpacked
@@ -84,6 +85,7 @@ def write_encoder(path: Path, text: Path, image: Path) -> str:
     else:
         about["text"] = {"settings": trained_settings(text)}
     scale = float(state["log_scale"].exp())
+    check_replaceable(path, "geopurify")
     return write_builtin(path, pictures, tower, splitter, scale, about)
 
 

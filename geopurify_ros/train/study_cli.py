@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from statistics import fmean
@@ -112,8 +111,11 @@ def _candidates(args: argparse.Namespace) -> Any:
 
 
 def _table(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.data.targets import check_target, write_report
     from geopurify_ros.evaluate.table import markdown, summarize, table_of
 
+    if args.out:
+        check_target(args.out, "report")
     candidates, rooms = _candidates(args), []
     for name, mapped in _mapped(args, args.sequences):
         rooms.append(table_of(mapped, name, candidates))
@@ -123,7 +125,7 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
         "rooms": rooms, "summary": summarize(rooms),
     }
     if args.out:
-        args.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_report(args.out, result)
     say(args, markdown(result["summary"]))
     return result
 

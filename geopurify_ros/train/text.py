@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.train.classes import room_classes
@@ -73,6 +74,7 @@ def train_text(out: Path, settings: TextSettings) -> dict[str, Any]:
     phrases = nouns(read_wordnet())
     model, splitter = student_of(teacher, phrases, settings)
     out.mkdir(parents=True, exist_ok=True)
+    check_replaceable(out / "vocabulary.txt", "list of sub-words")
     (out / "vocabulary.txt").write_text("\n".join(splitter.vocabulary) + "\n")
     task = _Task(model, splitter, teacher, _Picker(phrases, settings))
     about = {k: v for k, v in asdict(settings).items() if k != "steps"}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from geopurify_ros.data.targets import write_report
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.curves import draw_curves
@@ -191,8 +192,7 @@ def _save(
     header = {"settings": settings, "history": history}
     try:
         write_tensors(out / "progress.safetensors", tensors, _KIND, header)
-        report = json.dumps({"settings": settings, "steps": history}, indent=1)
-        (out / "metrics.json").write_text(report + "\n")
+        write_report(out / "metrics.json", {"settings": settings, "steps": history})
     except (OSError, SafetensorError) as error:
         raise InputError(f"the progress could not be written to {out}: {error}") from error
     draw_curves(history, out / "curves.png")
