@@ -11,11 +11,15 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
+from geopurify_ros.ros import health
+from geopurify_ros.ros.health import FAULT
 from geopurify_ros.ros.interrupts import ros_session
+from geopurify_ros.ros.subscription import full_names, how_many
 
 _NODE_S = 4.0  # for discovery; loopback answers within one
 _REPORT_S = 4.0  # four reports of the node
 _LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
+_HIDDEN = ("_", "launch_ros_")  # daemons and what belongs to the tools
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -30,13 +34,22 @@ def examine(namespace: str, say: Callable[[str], None]) -> dict[str, Any]:
         doctor = Node("geopurify_doctor")
         statuses = _Patient(doctor, name).statuses()
     for status in statuses:
-        say(f"{status['level']:>5}  {status['name']}: {status['message']}")
-        if status["level"] != "ok" or status["name"].endswith("inputs"):
-            for key, value in status["values"].items():
-                say(f"           {key} = {value}")
+        _say_status(status, say)
     is_ok = all(status["level"] == "ok" for status in statuses)
     say(f"{name} is {'well' if is_ok else 'not well'}")
     return {"ok": is_ok, "node": name, "statuses": statuses}
+
+
+def _say_status(status: dict[str, Any], say: Callable[[str], None]) -> None:
+    """A line for each fault, or one for all; figures where they help."""
+    values = status["values"]
+    faults = [text for key, text in values.items() if key.startswith(FAULT)]
+    for text in faults or [status["message"]]:
+        say(f"{status['level']:>5}  {status['name']}: {text}")
+    if status["level"] != "ok" or status["name"].endswith("inputs"):
+        for key, value in values.items():
+            if not key.startswith(FAULT):
+                say(f"           {key} = {value}")
 
 
 class _Patient:
@@ -52,6 +65,9 @@ class _Patient:
         if not self._wait(self._is_there, _NODE_S):
             return [_status("node", "error", self._absence())]
         self._wait(lambda: bool(self._report), _REPORT_S)
+        twins = health.twin_fault(self._name, how_many(self._doctor, self._name))
+        if twins is not None:  # each of them reports, and perhaps that all is well
+            return [_status("node", "error", f"{twins.subject}: {twins.sentence}")]
         if self._report:
             return [
                 _status(s.name, _LEVELS.get(s.level, "stale"), s.message,
@@ -65,8 +81,7 @@ class _Patient:
         self._report = mine or self._report
 
     def _is_there(self) -> bool:
-        found = self._doctor.get_node_names_and_namespaces()
-        return any(f"{space.rstrip('/')}/{node}" == self._name for node, space in found)
+        return self._name in full_names(self._doctor)
 
     def _wait(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -75,18 +90,20 @@ class _Patient:
         return is_done()
 
     def _absence(self) -> str:
-        others = sorted(
-            f"{space.rstrip('/')}/{node}"
-            for node, space in self._doctor.get_node_names_and_namespaces()
-            if node != self._doctor.get_name()
-        )
+        own = self._doctor.get_fully_qualified_name()
+        others = sorted({
+            name for name in full_names(self._doctor)
+            if name != own and not name.rpartition("/")[2].startswith(_HIDDEN)
+        })
+        alike = [name.removesuffix("/mapping") for name in others if name.endswith("/mapping")]
+        advice = f"; look there: geopurify doctor --namespace {alike[0] or '/'}" if alike else ""
         images = sorted(
             topic for topic, kinds in self._doctor.get_topic_names_and_types()
             if set(kinds) & set(_IMAGES)
         )
         return (
             f"there is no node {self._name} in this domain (ROS_DOMAIN_ID); nodes here: "
-            f"{', '.join(others) or 'none'}; image topics: {', '.join(images) or 'none'}"
+            f"{', '.join(others) or 'none'}; image topics: {', '.join(images) or 'none'}{advice}"
         )
 
     def _silence(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from geopurify_ros.ros.subscription import Publisher, TopicView
 
 OK, WARN, ERROR = 0, 1, 2
+FAULT = "fault."  # begin of the keys of single faults
 GRACE_S = 3.0  # a topic may be silent so long before it is a fault
 _ENOUGH = 20  # messages that make a rate
 _OTHER_CLOCK_S = 300.0  # stamps further apart are of two clocks
@@ -49,6 +50,13 @@ class Status:
     def message(self) -> str:
         """The faults, or the summary where there is none."""
         return "; ".join(f"{f.subject}: {f.sentence}" for f in self.faults) or self.summary
+
+
+def fault_values(status: Status) -> dict[str, str]:
+    """Each fault by itself, as `geopurify doctor` prints them."""
+    return {
+        f"{FAULT}{k}": f"{f.subject}: {f.sentence}" for k, f in enumerate(status.faults, start=1)
+    }
 
 
 def topic_fault(view: TopicView, published: Mapping[str, list[str]]) -> Fault | None:
@@ -246,8 +254,9 @@ def twin_fault(name: str, alike: int) -> Fault | None:
 
 
 def drop_fault(received: int, fused: int, dropped: dict[str, int]) -> Fault | None:
-    """Images arrive and none is ever fused."""
-    if fused or received < _ENOUGH // 4 or not dropped:
+    """Images arrive and none is ever fused; without a partner they are not judged here."""
+    paired = received - dropped.get("unpaired", 0)
+    if fused or paired < _ENOUGH // 4 or not set(dropped) - {"unpaired"}:
         return None
     reasons = ", ".join(f"{name} {n}" for name, n in sorted(dropped.items(), key=lambda d: -d[1]))
     return Fault(ERROR, "map", "nothing fused", (

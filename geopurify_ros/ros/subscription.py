@@ -34,7 +34,7 @@ class TopicView:
         name: what it carries, "depth images".
         argument: its launch argument, "depth".
         parameter: begin of its parameters, "qos.depth".
-        silent_s: seconds since the last message, or since the subscription was made.
+        silent_s: seconds since the last message, or since publisher or subscription came.
         is_reliable: what we ask for.
     """
 
@@ -76,6 +76,7 @@ class InputSubscription:
         self._received = 0
         self._stamps_ns: deque[int] = deque(maxlen=_STAMPS)
         self.is_alone = True  # no second publisher is known
+        self._has_publisher = False
         self._heard_s = time.monotonic()
         self._subscription = self._subscribe()
 
@@ -94,6 +95,9 @@ class InputSubscription:
         """Follow the publishers; called now and then."""
         publishers = [p for p in self._publishers() if p.type == _type_name(self._kind)]
         self.is_alone = len(publishers) < 2
+        if publishers and not self._has_publisher:
+            self._heard_s = time.monotonic()  # who has just come may be silent for a moment
+        self._has_publisher = bool(publishers)
         if self._reliability != "auto":
             return
         reliable = all(p.is_reliable for p in publishers)

@@ -83,7 +83,10 @@ class Watchdog:
             name=f"{self._node.get_fully_qualified_name()}: {status.part}",
             hardware_id=self._node.get_fully_qualified_name(),
             message=status.message,
-            values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
+            values=[
+                KeyValue(key=key, value=value)
+                for key, value in (health.fault_values(status) | status.values).items()
+            ],
         )
 
     def _lately(self, name: str) -> int:
