@@ -11,6 +11,7 @@ from torch import Tensor
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
 from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
+from geopurify_ros.core.edits import write_all
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
@@ -102,7 +103,10 @@ class Pipeline:
 
     @torch.inference_mode()
     def integrate(self, frame: RgbdFrame) -> IntegrateReport:
-        """Lift the features of one frame into the map (METHODS 1.8, weighted mean)."""
+        """Lift the features of one frame into the map (METHODS 1.8, weighted mean).
+
+        All of it or nothing: map, views and `up_sum` are as they were when this raises.
+        """
         with self.stopwatch.measure("geometry"):
             points = fusion.frame_points(
                 frame, self.config.depth, self.map.voxel_size_m, self.device
@@ -112,12 +116,16 @@ class Pipeline:
                 self.encoder, frame, self.device, self.config.encoder.use_depth
             )
         with self.stopwatch.measure("fuse"):
-            views = self._views() if self.config.fusion.mode == "consensus" else None
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
-            num_new = self.map.integrate(voxels, frame.stamp_ns)
+            up_sum = self.up_sum - torch.from_numpy(frame.T_world_camera[:3, 1])
+            update = self.map.planned(voxels, frame.stamp_ns)
+            views = self._views() if self.config.fusion.mode == "consensus" else None
+            write_all(update.edits + ([] if views is None else views.planned(voxels, update)))
+            self.map.accept(update)
             if views is not None:
-                views.add(self.map, voxels)
-        self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
+                views.buffer.accept()
+            self._consensus, self.up_sum = views or self._consensus, up_sum
+        num_new = update.insertion.num_new
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
     @torch.inference_mode()
@@ -136,8 +144,8 @@ class Pipeline:
         settings = self.config.purify
         with self.stopwatch.measure("purify"):
             graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
-            self._affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
-            self._entropy = row_entropy(self._affinity)
+            affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
+            self._affinity, self._entropy = affinity, row_entropy(affinity)
 
     def embeddings(self) -> Tensor:  # (V, E) unit norm
         """What neighbours are compared by, as purify.embedding says.
@@ -152,17 +160,17 @@ class Pipeline:
         return self.student.embed(scene_of_map(self.map, self.up_sum, self._chunks()))
 
     def _views(self) -> Consensus:
-        """The views of the present map."""
-        if self._consensus is None:
-            settings = self.config.fusion
-            names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
-            text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
-            scale = settings.sharpness * self.encoder.logit_scale
-            rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
-            buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
-            buffer.seed(self.map.feature_chunks())  # of a map that was loaded
-            self._consensus = Consensus(buffer, rule)
-        return self._consensus
+        """The views of the present map; new ones count once a frame is in them."""
+        if self._consensus is not None:
+            return self._consensus
+        settings = self.config.fusion
+        names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
+        text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
+        scale = settings.sharpness * self.encoder.logit_scale
+        rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
+        buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
+        buffer.seed(self.map.feature_chunks())  # of a map that was loaded
+        return Consensus(buffer, rule)
 
     def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their features (R, D): the map's mean, or the consensus of the views."""
@@ -182,10 +190,7 @@ class Pipeline:
     def settle(self) -> None:
         """Write the consensus into the map, which is finished, and forget the views."""
         if self._consensus is not None:
-            for (_, agreed), (_, held) in zip(
-                self._chunks(), self.map.feature_chunks(), strict=True
-            ):
-                held.copy_(agreed)
+            self.map.replace_features(agreed for _, agreed in self._chunks())
         self._consensus = None
 
     @torch.inference_mode()

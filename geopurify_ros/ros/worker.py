@@ -201,7 +201,6 @@ class MappingWorker:
         if "answer" in flags and self._query is not None:
             self._guard("query", self._answer)
         if "map" in flags and self._map_is_new:
-            self._map_is_new = False
             self._guard("map", self._publish_map)
 
     def _guard(self, what: str, job: Callable[[], None], *failed: Callable[[Any], None]) -> None:
@@ -252,6 +251,7 @@ class MappingWorker:
 
     def _publish_map(self) -> None:
         self._listener.map_changed(self.pipeline, self.stamp_ns)
+        self._map_is_new = False
 
     def _answer(self) -> None:
         asked = self._query
