@@ -124,7 +124,7 @@ def frame_points(
         distance_m = float(pose[:3, 3].norm())
         raise InputError(f"the pose is {distance_m:.0f} m from the origin of the map")
     # index_select copies whole rows; a boolean mask or [index] is several times slower
-    normals = geometry.normals(points).view(-1, 3).index_select(0, pixel_index)
+    normals = geometry.normals(points, edges=depth_config).view(-1, 3).index_select(0, pixel_index)
     points = points.view(-1, 3).index_select(0, pixel_index)
     rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device).view(-1, 3)
     color_normal = torch.empty((len(pixel_index), 6), device=device)
