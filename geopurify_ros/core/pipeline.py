@@ -16,6 +16,7 @@ from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.gate import Effect, effect_of, objection
+from geopurify_ros.core.lengths import Lengths, lengths_inside, main_directions, raw_lengths
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
 from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
@@ -23,10 +24,6 @@ from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.student import StudentNet, scene_of_map
 from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
 from geopurify_ros.errors import ConfigError
-
-# Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
-_NORM_RANK = 16
-_NORM_SAMPLE = 4096
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,8 @@ class Answer:
     @property
     def changed_fraction(self) -> float:
         """Share of voxels whose label purification changed."""
-        return 0.0 if self.objection else self.effect.changed
+        differs = (self.purified.label != self.raw.label).to(torch.float32)
+        return float(differs.mean()) if len(differs) else 0.0
 
 
 class Pipeline:
@@ -94,6 +92,7 @@ class Pipeline:
         self._affinity: Affinity | None = None
         self._entropy = 0.0
         self._consensus: Consensus | None = None
+        self._lengths: Lengths | None = None
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -146,6 +145,7 @@ class Pipeline:
             graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
             affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
             self._affinity, self._entropy = affinity, row_entropy(affinity)
+            self._lengths = None
 
     def embeddings(self) -> Tensor:  # (V, E) unit norm
         """What neighbours are compared by, as purify.embedding says.
@@ -199,15 +199,16 @@ class Pipeline:
         with self.stopwatch.measure("text"):
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
         with self.stopwatch.measure("query"):
-            basis = self._norm_basis()
-            channels = self._project(torch.cat((text.T, basis), dim=1))
-            raw = self._label(channels, len(text), asked)
+            scores, lengths = self._project(text.T), self._known_lengths()
+            logits = self._logits(scores, lengths.raw)
+            raw = label_voxels(logits, asked)
             if self._affinity is None:
                 return Answer(raw, raw)
-            pooled = self._label(self.purified(channels), len(text), asked)
-            effect = effect_of(raw.label, pooled.label, self._affinity, self._entropy)
+            purified = self._logits(self.purified(scores), lengths.purified)
+            best = logits.argmax(dim=1), purified.argmax(dim=1)
+            effect = effect_of(*best, self._affinity, self._entropy)
             reason = objection(effect, self.config.purify)
-            return Answer(raw, pooled, effect, reason)
+            return Answer(raw, label_voxels(purified, asked), effect, reason)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel pooled with the affinity of the last purification.
@@ -233,27 +234,31 @@ class Pipeline:
         """Go on with another map; it is not purified yet. `up_sum` (3,): see the attribute."""
         self.map = voxel_map
         self.up_sum = up_sum
-        self._affinity, self._entropy, self._consensus = None, 0.0, None
+        self._affinity, self._entropy = None, 0.0
+        self._consensus = self._lengths = None
 
     def _project(self, matrix: Tensor) -> Tensor:  # (D, C) -> (V, C)
         if self._consensus is None:
             return self.map.project(matrix)
         return torch.cat([chunk @ matrix for _, chunk in self._chunks()])
 
-    def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:
-        """Cosines are score / norm; the norm is that of the feature inside the basis."""
-        norm = torch.linalg.vector_norm(channels[:, num_texts:], dim=1, keepdim=True)
-        cosines = channels[:, :num_texts] / norm.clamp_min(1e-6)
-        return label_voxels(self.encoder.logit_scale * cosines, asked)
+    def _logits(self, scores: Tensor, lengths: Tensor) -> Tensor:  # (V, L), (V,) -> (V, L)
+        return self.encoder.logit_scale * scores / lengths[:, None].clamp_min(1e-6)
+
+    def _known_lengths(self) -> Lengths:
+        """Lengths of the features as they are now, computed once for all queries."""
+        state = (len(self.map), self.map.version, self.config.purify.iterations)
+        if self._lengths is None or self._lengths.state != state:
+            raw = raw_lengths(self._chunks(), torch.empty(len(self.map), device=self.device))
+            purified, known = raw.clone(), 0 if self._affinity is None else len(self._affinity)
+            if known:
+                inside = lengths_inside(
+                    self._norm_basis(), lambda part: self.purified(self._project(part))
+                )
+                purified[:known] = inside[:known]
+            self._lengths = Lengths(state, raw, purified)
+        return self._lengths
 
     def _norm_basis(self) -> Tensor:  # (D, r) orthonormal
-        """Main directions of the features: few are enough for the length of a pooled feature."""
-        num_voxels, width = len(self.map), self.map.feature_dim
-        if num_voxels == 0:
-            return torch.zeros((width, 1), device=self.device)
-        step = max(1, num_voxels // _NORM_SAMPLE)
-        rows = [chunk[::step] for _, chunk in self._chunks()]
-        sample = torch.cat(rows).to(torch.float32)
-        gram = sample.T @ sample
-        vectors: Tensor = torch.linalg.eigh(gram).eigenvectors
-        return vectors[:, -min(_NORM_RANK, width) :]
+        like = torch.empty((0, self.map.feature_dim), device=self.device)
+        return main_directions(self._chunks(), len(self.map), like)

@@ -75,6 +75,7 @@ class VoxelMap:
         self.voxel_size_m = voxel_size_m
         self.device = torch.device(device)
         self.index = BlockIndex(self.device)
+        self.version = 0  # grows whenever the content changes
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
@@ -138,6 +139,7 @@ class VoxelMap:
     def accept(self, update: MapUpdate) -> None:
         """Take over the plan that was made last, once its edits are written; cannot fail."""
         self.index.accept(update.insertion)
+        self.version += 1
 
     def _reserve(self) -> None:
         """Room for every row that the index has planned."""
@@ -211,6 +213,7 @@ class VoxelMap:
             room[: len(chunk)] = chunk
             made.append(room)
         self._features, self._shared = made, set()
+        self.version += 1
 
     def features(self) -> Tensor:  # (V, D) float32
         """A copy of all features in float32 (4 D bytes per voxel)."""
