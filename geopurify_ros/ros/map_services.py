@@ -115,8 +115,7 @@ class MapServices:
 
     async def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> Any:
         future = Future()
-        if not self._worker.replace_map(put, stamp_ns, waking(self._node, future)):
-            return InputError(_BUSY)
+        self._worker.replace_map(put, stamp_ns, waking(self._node, future))
         return await future
 
     async def _on_file_thread(self, job: Callable, *arguments) -> Any:

@@ -136,22 +136,29 @@ class MappingWorker:
         `done` gets what `run` returns, or the error; at once where nobody works.
         """
         with self._wake:
-            if self._stopping:
-                done(InputError(_INACTIVE))
-                return True
-            if len(self._jobs) >= _MAX_JOBS:
+            if len(self._jobs) >= _MAX_JOBS and not self._stopping:
                 return False
-            self._jobs.append(_Job(what, run, done))
-            self._wake.notify()
+            self._put(_Job(what, run, done))
             return True
 
     def replace_map(
         self, put: Callable[[Pipeline], None], stamp_ns: int, done: Callable[[Any], None]
-    ) -> bool:
-        """Let `put` change the map of the pipeline; what waits belongs to the old one."""
+    ) -> None:
+        """Let `put` change the map of the pipeline; what waits belongs to the old one.
+
+        Never refused, however many questions wait: a map that should be gone would be filled on.
+        `done` gets None, or the error; at once where nobody works.
+        """
         with self._wake:
             self._drop_frame("reset")
-        return self.call("reset", lambda: self._replace(put, stamp_ns), done)
+            self._put(_Job("reset", lambda: self._replace(put, stamp_ns), done))
+
+    def _put(self, job: _Job) -> None:
+        if self._stopping:
+            job.done(InputError(_INACTIVE))
+        else:
+            self._jobs.append(job)
+            self._wake.notify()
 
     def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
         """Purify now; without `done` only if the map changed since the last time."""
