@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.core.edits import Edit, grown, write_all
 from geopurify_ros.core.fusion import FrameVoxels
-from geopurify_ros.core.voxel_map import MapUpdate
+from geopurify_ros.core.map_records import MapUpdate
 from geopurify_ros.errors import expect_shape
 
 _ROWS_AT_ONCE = 1024

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
+from geopurify_ros.core.answer import Answer
 from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.edits import write_all
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.gate import Effect, effect_of, objection
+from geopurify_ros.core.gate import effect_of, objection
 from geopurify_ros.core.lengths import Lengths, lengths_inside, main_directions, raw_lengths
+from geopurify_ros.core.map_records import MapSnapshot
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
-from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
+from geopurify_ros.core.query import TextQuery, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.student import StudentNet, scene_of_map
-from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
+from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.errors import ConfigError
 
 
@@ -44,34 +46,6 @@ class PurifyReport:
     entropy: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Labels of all V voxels, before and after purification, in row order of the map.
-
-    Attributes:
-        raw: before.
-        pooled: after.
-        effect: what pooling did to the labels.
-        objection: why the gate declines the pooled labels; empty if it does not.
-    """
-
-    raw: VoxelLabels
-    pooled: VoxelLabels
-    effect: Effect = field(default_factory=lambda: Effect(0.0, 0.0, 0.0, 0.0))
-    objection: str = ""
-
-    @property
-    def purified(self) -> VoxelLabels:
-        """The labels to use: pooled, or raw where the gate declined."""
-        return self.raw if self.objection else self.pooled
-
-    @property
-    def changed_fraction(self) -> float:
-        """Share of voxels whose label purification changed."""
-        differs = (self.purified.label != self.raw.label).to(torch.float32)
-        return float(differs.mean()) if len(differs) else 0.0
-
-
 class Pipeline:
     """Frames in, labels out. Not thread-safe: one thread owns it."""
 
@@ -87,12 +61,19 @@ class Pipeline:
         self.map = VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device)
         self.stopwatch = Stopwatch(self.device)
         self.num_purifications = 0
-        # Sum of the cameras' up directions: which way pictures of the map are turned.
-        self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
         self._entropy = 0.0
         self._consensus: Consensus | None = None
         self._lengths: Lengths | None = None
+
+    @property
+    def up_sum(self) -> Tensor:  # (3,) float64
+        """Sum of the cameras' up directions; the map's."""
+        return self.map.up_sum
+
+    @up_sum.setter
+    def up_sum(self, up_sum: Tensor) -> None:
+        self.map.up_sum = up_sum.to("cpu", torch.float64)
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -123,7 +104,7 @@ class Pipeline:
             self.map.accept(update)
             if views is not None:
                 views.buffer.accept()
-            self._consensus, self.up_sum = views or self._consensus, up_sum
+            self._consensus, self.map.up_sum = views or self._consensus, up_sum
         num_new = update.insertion.num_new
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
@@ -228,12 +209,13 @@ class Pipeline:
     def reset(self) -> None:
         """Empty the map."""
         empty = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
-        self.replace_map(empty, torch.zeros(3, dtype=torch.float64))
+        self.replace_map(empty)
 
-    def replace_map(self, voxel_map: VoxelMap, up_sum: Tensor) -> None:
-        """Go on with another map; it is not purified yet. `up_sum` (3,): see the attribute."""
+    def replace_map(self, voxel_map: VoxelMap, up_sum: Tensor | None = None) -> None:
+        """Go on with another map; not purified yet. `up_sum` (3,): of one that has none."""
         self.map = voxel_map
-        self.up_sum = up_sum
+        if up_sum is not None and not bool(voxel_map.up_sum.any()):
+            self.up_sum = up_sum
         self._affinity, self._entropy = None, 0.0
         self._consensus = self._lengths = None
 

@@ -8,60 +8,18 @@ up to the rounding of half precision (5e-4 relative per update; test_core_voxel_
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.block_index import BlockIndex, Insertion
+from geopurify_ros.core.block_index import BlockIndex
 from geopurify_ros.core.edits import Edit, grown, write_all
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
+from geopurify_ros.core.map_records import MapSnapshot, MapUpdate
 from geopurify_ros.errors import InputError, expect_shape
 
 CHUNK_ROWS = 4096
 _ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
-
-
-@dataclass(frozen=True)
-class MapSnapshot:
-    """A map as it was, on its device; the map may go on growing meanwhile.
-
-    Attributes:
-        features: chunks (R, D) float16 of the V rows, in order; shared with the map, never write.
-        coords: (V, 3) int32.
-        attributes: (V, 7) float32, colour 0..255, normal sum, weight.
-        last_seen_ns: (V,) int64.
-    """
-
-    feature_dim: int
-    voxel_size_m: float
-    features: tuple[Tensor, ...]
-    coords: Tensor
-    attributes: Tensor
-    last_seen_ns: Tensor
-
-    def __len__(self) -> int:
-        """Number of voxels V."""
-        return len(self.coords)
-
-
-@dataclass(frozen=True)
-class MapUpdate:
-    """A frame that a map has room for, but does not hold yet; see `VoxelMap.planned`.
-
-    Attributes:
-        rows: (M,) int64, ascending, of the frame's voxels.
-        order: (M,) int64, the number in the frame of each row's voxel.
-        features: chunks (R, D) float16 of the M rows, what they will hold.
-        edits: to write before the update is accepted.
-        insertion: into the index.
-    """
-
-    rows: Tensor
-    order: Tensor
-    features: list[Tensor]
-    edits: list[Edit]
-    insertion: Insertion
 
 
 class VoxelMap:
@@ -76,6 +34,8 @@ class VoxelMap:
         self.device = torch.device(device)
         self.index = BlockIndex(self.device)
         self.version = 0  # grows whenever the content changes
+        # Sum of the up directions of the cameras that saw it: which way it stands.
+        self.up_sum = torch.zeros(3, dtype=torch.float64)
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
@@ -195,6 +155,7 @@ class VoxelMap:
             self._coords[:count].clone(),
             self._attributes[:count].clone(),
             self._last_seen_ns[:count].clone(),
+            self.up_sum.clone(),
         )
         self._shared = set(range(len(self._features)))
         return shot

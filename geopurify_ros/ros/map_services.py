@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from geopurify_ros.core.map_records import MapSnapshot
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.voxel_map import MapSnapshot
 from geopurify_ros.data.map_file import MapHeader, load_map, save_map
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.waking import waking
@@ -75,12 +74,12 @@ class MapServices:
         lent = Future()
         pipeline = self._worker.pipeline
         if not self._worker.call(
-            "save", lambda: (pipeline.snapshot(), pipeline.up), waking(self._node, lent)
+            "save", pipeline.snapshot, waking(self._node, lent)
         ):
             lent.set_result(InputError(_BUSY))
         snapshot = await lent
         if not isinstance(snapshot, Exception):
-            snapshot = await self._on_file_thread(self._save, request.file_path, *snapshot)
+            snapshot = await self._on_file_thread(self._save, request.file_path, snapshot)
         return self._told(_answered(response, snapshot, lambda header: (
             f"{header.num_voxels} voxels saved in {request.file_path}"
         )))
@@ -91,20 +90,19 @@ class MapServices:
         loaded = await self._on_file_thread(self._load, request.file_path)
         if not isinstance(loaded, Exception):
             voxel_map, header = loaded
-            up_sum = torch.tensor(header.up, dtype=torch.float64)
             loaded = await self._replace(
-                lambda pipeline: pipeline.replace_map(voxel_map, up_sum), header.stamp_ns
+                lambda pipeline: pipeline.replace_map(voxel_map), header.stamp_ns
             )
         return self._told(_answered(response, loaded, lambda _: (
             f"{header.num_voxels} voxels loaded from {request.file_path}, mapping goes on with "
             "them"
         )))
 
-    def _save(self, text: str, snapshot: MapSnapshot, up: tuple[float, float, float]) -> MapHeader:
+    def _save(self, text: str, snapshot: MapSnapshot) -> MapHeader:
         if not len(snapshot):
             raise InputError("the map is empty: nothing was saved")
         encoder = self._worker.pipeline.encoder.id
-        return save_map(_absolute(text), snapshot, encoder, self._map_frame, up)
+        return save_map(_absolute(text), snapshot, encoder, self._map_frame)
 
     def _load(self, text: str):
         pipeline = self._worker.pipeline

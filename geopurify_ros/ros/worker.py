@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from geopurify_ros.config import Config
+from geopurify_ros.core.answer import Answer
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.keyframe import KeyframeGate
-from geopurify_ros.core.pipeline import Answer, Pipeline, PurifyReport
+from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.memory import give_back
