@@ -18,12 +18,21 @@ BLOCK_SHIFT = 3
 BLOCK_EDGE = 1 << BLOCK_SHIFT
 BLOCK_CELLS = BLOCK_EDGE**3
 _HALF_RANGE = 1 << 20  # block coordinates fit 21 bits each
+# Beyond this a voxel coordinate does not fit the keys (400 km at 5 cm).
+MAX_VOXEL_COORD = _HALF_RANGE << BLOCK_SHIFT
 
 
 def block_key(block_coords: Tensor) -> Tensor:  # (..., 3) int64 -> (...) int64
     """One sortable number per block; the order is lexicographic in x, y, z."""
     x, y, z = (block_coords + _HALF_RANGE).unbind(dim=-1)
     return (x << 42) | (y << 21) | z
+
+
+def relative_key(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
+    """As block_key, of voxels or cells: distinct up to 2^21 of them across, wherever they lie."""
+    if len(coords) == 0:
+        return coords.new_zeros(0)
+    return block_key(coords - coords.amin(dim=0) - _HALF_RANGE)
 
 
 def cell_of(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.block_index import BlockIndex
+from geopurify_ros.core.block_index import MAX_VOXEL_COORD, BlockIndex
 from geopurify_ros.core.edits import Edit, grown, write_all
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.map_records import MapSnapshot, MapUpdate
@@ -251,6 +251,8 @@ class VoxelMap:
         expect_shape(features, (len(coords), None), "features")
         expect_shape(state["attributes"], (len(coords), 7), "attributes")
         expect_shape(state["last_seen_ns"], (len(coords),), "last_seen_ns")
+        if len(coords) and int(coords.abs().max()) >= MAX_VOXEL_COORD:
+            raise InputError("coords lie out of reach")
         made = cls(features.shape[1], voxel_size_m, device)
         made.index.insert(coords.to(made.device, torch.int64))
         made._reserve()
