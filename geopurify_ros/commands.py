@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
@@ -99,7 +98,7 @@ def _map_frames(
         reason = refused.most_common(1)[0][0] if refused else "it has none"
         raise InputError(f"no frame of {source} could be used: {reason}")
     pipeline.settle()
-    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, pipeline.up)
+    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame)
     return {
         "map": str(out),
         "encoder": pipeline.encoder.id,
@@ -133,7 +132,6 @@ def query_file(
             check_target(target, kind)
     pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
     pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
-    pipeline.up_sum = torch.tensor(header.up, dtype=torch.float64)
     pipeline.purify()
     asked = make_query(prompts, negatives, config.query.threshold)
     answer = pipeline.query(asked)
@@ -141,7 +139,7 @@ def query_file(
     if out is not None:
         _write_cloud(out, pipeline, answer.purified, prompts)
     if png is not None:
-        save_picture(picture(pipeline, answer.purified, np.array(header.up), prompts), png)
+        save_picture(picture(pipeline, answer.purified, np.array(pipeline.up), prompts), png)
     return {
         "map": str(path),
         "encoder": header.encoder,

@@ -2,8 +2,14 @@
 
 import torch
 
-from geopurify_ros.core.block_index import BLOCK_CELLS, BlockIndex, block_key, cell_of
-from geopurify_ros.core.fusion import MAX_VOXEL_COORD
+from geopurify_ros.core.block_index import (
+    BLOCK_CELLS,
+    MAX_VOXEL_COORD,
+    BlockIndex,
+    block_key,
+    cell_of,
+    relative_key,
+)
 
 
 def new_index(coords):
@@ -67,3 +73,13 @@ def test_inserting_nothing_changes_nothing():
     index = new_index([[1, 2, 3]])
     rows, num_new = index.insert(torch.zeros((0, 3), dtype=torch.int64))
     assert (len(rows), num_new, index.num_rows, index.num_blocks) == (0, 0, 1, 1)
+
+
+def test_relative_keys_tell_all_voxels_of_a_wide_map_apart():
+    """More than 2^20 from the origin, where absolute keys of voxels run into each other."""
+    coords = torch.cartesian_prod(*[torch.tensor([-1, 0, (1 << 21) - 3])] * 3) + (5 << 20)
+    keys = relative_key(coords)
+    assert torch.equal(keys, keys.sort().values)  # as they are: lexicographic
+    assert len(keys.unique()) == len(coords)
+    assert len(block_key(coords).unique()) < len(coords)
+    assert relative_key(coords[:0]).tolist() == []

@@ -190,3 +190,22 @@ def test_bags_in_another_order_and_in_parts_are_the_same_features():
     moved = bags.reordered(order)
     torch.testing.assert_close(moved.features(), expected[order])
     torch.testing.assert_close(moved.features(7, 19), expected[order][7:19])
+
+
+def test_small_voxels_and_far_depth_overflow_no_key():
+    """950 m at 5 mm: 10^16 voxels times 12,288 cells do not fit 64 bits."""
+    depth = np.full((30, 40), 300.0, np.float32)
+    depth[:15] = 950.0
+    depth += np.random.default_rng(0).uniform(0, 20, depth.shape).astype(np.float32)
+    intrinsics = np.array([[20.0, 0, 19.5], [0, 15.0, 14.5], [0, 0, 1]])
+    far = RgbdFrame(np.zeros((30, 40, 3), np.uint8), depth, intrinsics, np.eye(4), 0)
+    config = DepthConfig(max_m=1000.0, edge_min_m=10.0, edge_relative=1.0)
+    points = frame_points(far, config, 0.005, torch.device("cpu"))
+    extent = (points.coords.amax(0) - points.coords.amin(0) + 1).tolist()
+    assert np.prod([float(n) for n in extent]) * 96 * 128 > 2.0**63
+    grid = random_grid(96, 128)
+    found = fuse_frame(points, grid, depth.shape)
+    expected = plain_fusion(points, grid, depth.shape)
+    assert len(found.coords) == len(expected)
+    for coord, feature in zip(found.coords.tolist(), found.bags.features(), strict=True):
+        torch.testing.assert_close(feature, expected[tuple(coord)][0].float())

@@ -7,9 +7,11 @@ import torch
 from test_core_pipeline import ASKED, FRAMES, Oracle
 
 from geopurify_ros.config import Config, PurifyConfig, with_values
+from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.gate import Effect, boundary_share, effect_of, objection
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.pooling import Affinity
+from geopurify_ros.core.query import TextQuery
 
 GOOD = Effect(entropy=0.9, changed=0.2, boundary_before=0.3, boundary_after=0.1)
 
@@ -65,3 +67,34 @@ def test_a_declined_purification_leaves_the_raw_labels():
     assert not torch.equal(answer.pooled.label, answer.raw.label)
     assert answer.changed_fraction == 0.0
     assert answer.effect.changed > 0.0
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_an_object_that_only_pooling_finds_is_not_declined(threshold, share):
+    """Raw labels that are nearly all "not there" are smooth, and change nearly all."""
+    side = torch.arange(40)
+    coords = torch.cartesian_prod(side, side, torch.zeros(1, dtype=torch.int64))
+    is_chair = coords[:, 0] < 40 * share
+    generator = torch.Generator().manual_seed(0)
+    feature = torch.where(is_chair[:, None], torch.eye(32)[0], torch.eye(32)[1])
+    feature = feature + 0.5 * torch.randn((len(coords), 32), generator=generator)
+    feature = torch.nn.functional.normalize(feature, dim=1)
+    color = torch.where(is_chair[:, None], torch.tensor([200.0, 40, 40]), torch.tensor(200.0))
+
+    class Encoder:
+        id, feature_dim, logit_scale = "two", 32, 3.0 if threshold < 0.8 else 4.0
+
+        def encode_text(self, texts):
+            return torch.eye(32)[[("chair", "wall", "floor", "lamp").index(t) for t in texts]]
+
+    pipeline = Pipeline(Encoder(), with_values(Config(), {"purify.embedding": "geometric"}))
+    pipeline.map.integrate(FrameVoxels(
+        coords, FeatureBags.of(feature), color, torch.tensor([0.0, 0, 1]).expand(len(coords), 3),
+        torch.ones(len(coords))), 0)
+    pipeline.purify()
+    answer = pipeline.query(TextQuery(("chair",), ("wall", "floor", "lamp"), threshold))
+    assert torch.equal(answer.pooled.label, is_chair.long())
+    assert answer.objection == ""
+    assert answer.changed_fraction == pytest.approx(
+        float((answer.raw.label != answer.pooled.label).float().mean()))

@@ -55,7 +55,7 @@ def test_normals_of_a_plane_are_its_normal_and_look_at_the_camera(toward):
     seen = (depth > 0) & (depth < 20)  # the rays that meet the plane
     depth[~seen] = torch.nan
     points = backproject(depth, INTRINSICS)
-    found = normals(points)
+    found = normals(points, edges=None)
     has_one = found.norm(dim=-1) > 0
     assert has_one.float().mean() > 0.3
     torch.testing.assert_close(
@@ -73,6 +73,40 @@ def test_normals_are_zero_where_a_neighbor_two_pixels_away_is_missing():
     for dv, du in ((0, 2), (0, -2), (2, 0), (-2, 0)):
         expected[20 + dv, 30 + du] = True
     assert torch.equal(zero, expected)
+
+
+def two_walls(gap=0):
+    """Walls at 1 and 2 m that face the camera; `gap` columns without depth between them."""
+    depth = torch.ones(SIZE)
+    depth[:, 30:] = 2.0
+    depth[:, 30 - gap : 30] = torch.nan
+    return depth
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("gap", [0, 1])
+def test_a_normal_is_never_a_difference_across_a_depth_edge(gap, turned):
+    depth = two_walls(gap).T if turned else two_walls(gap)
+    found = normals(backproject(depth, INTRINSICS))
+    has_one = found.norm(dim=-1) > 0
+    assert has_one.float().mean() > 0.5
+    assert (found[has_one][:, 2] < -0.999).all()
+    wrong = normals(backproject(depth, INTRINSICS), edges=None)
+    assert (wrong[wrong.norm(dim=-1) > 0][:, 2] > -0.9).any(), "there are some to be left out"
+
+
+def test_a_missing_pixel_on_a_surface_costs_no_other_normals():
+    depth = depth_of_plane(np.array([0.3, 0.2, -1.0]) / np.linalg.norm([0.3, 0.2, -1.0]), 2.0)
+    whole = normals(backproject(depth, INTRINSICS)).norm(dim=-1) > 0
+    depth[20, 30] = torch.nan
+    lost = whole & (normals(backproject(depth, INTRINSICS)).norm(dim=-1) == 0)
+    assert int(lost.sum()) == 4
+
+
+def test_what_an_edge_is_says_the_configuration():
+    points = backproject(two_walls(), INTRINSICS)
+    assert torch.equal(normals(points, edges=DepthConfig(edge_min_m=10.0)),
+                       normals(points, edges=None))
 
 
 def test_normals_over_another_step_miss_that_many_at_the_border():

@@ -185,9 +185,9 @@ def test_the_order_of_the_frames_does_not_matter(room):
 
 
 def test_t1_4_queries_agree_with_pooled_features(room, monkeypatch):
-    """The query pools scores and a basis of the norm; here the features themselves are pooled.
+    """The query pools scores and the lengths of parts; here the features themselves are pooled.
 
-    16 of 32 directions carry the norm: METHODS 1.15a found cosines within 1.5e-2. At scale 1 a
+    METHODS 1.15a found cosines within 1.5e-2 (test_core_lengths.py: wide features). At scale 1 a
     score differs by less than its cosines do.
     """
     monkeypatch.setattr(room.encoder, "logit_scale", 1.0)

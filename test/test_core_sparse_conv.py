@@ -108,3 +108,13 @@ def test_values_of_another_width_or_map_are_refused():
 def test_an_empty_map_has_an_empty_result():
     coords = torch.zeros((0, 3), dtype=torch.int64)
     assert SparseConv3d(4, 6)(torch.zeros((0, 4)), table_of(coords)).shape == (0, 6)
+
+
+@pytest.mark.parametrize("far", [0, 3 << 20, -(7 << 20)])
+def test_cells_do_not_depend_on_where_the_map_lies(far):
+    """157 km from the origin at 5 cm, and farther: an even way, as cells are of two voxels."""
+    coords = random_coords()
+    here, taps = module.strided_map(coords)
+    there, moved = module.strided_map(coords + far)
+    assert torch.equal(there, here + far // 2)
+    assert torch.equal(moved.taps, taps.taps)

@@ -3,15 +3,20 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.voxel_map import CHUNK_ROWS, VoxelMap
 from geopurify_ros.data import map_file
 from geopurify_ros.data.map_file import FORMAT_VERSION, MapHeader, load_map, save_map
+from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
 
 
@@ -234,3 +239,41 @@ def test_a_new_map_replaces_the_old_one(saved):
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(InputError, match="could not be written"):
         save_map(tmp_path / "nowhere" / "room.safetensors", make_map(3), "test-encoder", "map")
+
+
+def camera_at(yaw, pitch):
+    forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
+    right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack((right, np.cross(forward, right), forward), axis=1)
+    k = np.array([[20.0, 0, 11.5], [0, 20, 8.5], [0, 0, 1]])
+    return RgbdFrame(np.zeros((18, 24, 3), np.uint8), np.full((18, 24), 2.0, np.float32), k,
+                     pose, 0)
+
+
+@pytest.mark.parametrize("lent", ["map", "snapshot"])
+@pytest.mark.parametrize("give_up", [True, False])
+def test_a_loaded_map_counts_as_all_cameras_that_saw_it(tmp_path, lent, give_up):
+    """Otherwise the next frame, pitched by 45 degrees, turns the map's up by half of that."""
+    pipeline = Pipeline(NoEncoder(), with_values(Config(), {"purify.embedding": "geometric"}))
+    for number in range(40):
+        pipeline.integrate(camera_at(2 * np.pi * number / 40, np.pi / 4))
+    content = pipeline.map if lent == "map" else pipeline.snapshot()
+    save_map(tmp_path / "m.safetensors", content, "none", "map", pipeline.up)
+    loaded, header = load_map(tmp_path / "m.safetensors")
+    torch.testing.assert_close(loaded.up_sum, pipeline.up_sum)
+    other = Pipeline(NoEncoder(), pipeline.config)
+    other.replace_map(loaded, torch.tensor(header.up) if give_up else None)
+    for one in (pipeline, other):
+        one.integrate(camera_at(0.3, np.pi / 4))
+    np.testing.assert_allclose(other.up, pipeline.up, atol=1e-6)
+    assert other.up[2] > 0.999
+
+
+def test_older_files_of_many_images_are_not_turned_by_one_frame(tmp_path, saved):
+    """They hold the mean direction alone: pixels tell how many images there were at least."""
+    assert load_map(saved)[0].up_sum.tolist() == [0, -1, 0]  # a few pixels: one camera
+    voxel_map = make_map()
+    voxel_map._attributes[:, 6] = 640 * 480 * 50 / len(voxel_map)
+    save_map(tmp_path / "old.safetensors", voxel_map, "none", "map", (0.0, 0.0, 1.0))
+    assert load_map(tmp_path / "old.safetensors")[0].up_sum[2] == pytest.approx(50, rel=1e-3)

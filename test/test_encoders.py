@@ -244,6 +244,16 @@ def test_texts_are_computed_once_per_encoder(own_cache):
     assert len(list(own_cache.iterdir())) == 3  # and no temporary file
 
 
+def header(text):
+    """The head of the file says `text`, padded to the length that it had."""
+    def damage(path):
+        good = path.read_bytes()
+        said = text.encode().ljust(117) + b"\n"
+        path.write_bytes(good[:8] + (118).to_bytes(2, "little") + said + good[128:])
+
+    return damage
+
+
 def npy(array):
     return lambda path: np.save(path, array)
 
@@ -253,6 +263,10 @@ def npy(array):
     lambda path: path.write_bytes(path.read_bytes()[:-4]),
     lambda path: path.write_bytes(path.read_bytes()[:20]),
     lambda path: path.write_bytes(b"\x93NUMPY\x01\x00" + b"{[(" * 100),
+    header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1000000000000000), }"),
+    header("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), "),
+    header("{'descr': 'zz', 'fortran_order': False, 'shape': (2, 3), }"),
+    header("{'descr': ('<f4', ((((', 'fortran_order': 7, 'shape': -3}"),
     lambda path: path.write_bytes(b"PK\x03\x04 no archive either"),
     npy(np.full((2, 3), np.nan, dtype=np.float32)),
     npy(np.zeros((3, 3), dtype=np.float32)),

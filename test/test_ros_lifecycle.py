@@ -192,3 +192,21 @@ def test_activate_that_fails_leaves_nothing_behind():
         node.close()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def test_a_reset_that_waits_when_the_node_is_deactivated_is_made_up_for():
+    """Time jumped back, and the map of before must not be gone on with."""
+    harness = Harness(**{"time.on_jump_back": "reset"})
+    try:
+        harness.fuse(2)
+        go_on = held(harness)
+        harness.node._time_jumped()
+        deactivated = later(harness, ChangeState, "change_state", to(DEACTIVATE))
+        harness.wait(lambda: harness.node.worker._stopping, "deactivate")
+        go_on.set()
+        harness.wait(deactivated.done, "the transition")
+        assert len(harness.node.worker.pipeline.map) > 0
+        assert change(harness, ACTIVATE) == "active"
+        harness.wait(lambda: len(harness.node.worker.pipeline.map) == 0, "the reset")
+    finally:
+        harness.close()

@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate, normalize
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.image_tower import MEAN, STD, ImageTower
 from geopurify_ros.errors import ConfigError, InputError
+from geopurify_ros.train import bank as bank_module
 from geopurify_ros.train import image as image_training
 from geopurify_ros.train import text as text_training
 from geopurify_ros.train.bank import make_bank
@@ -153,6 +154,23 @@ def test_the_bank_is_made_once_per_source(rooms, tmp_path):
     assert torch.equal(near[0], near[1])
     make_bank(tmp_path / "bank", load, trunk, 2, 0, "b")
     assert len(calls) == 2
+
+
+def test_a_damaged_bank_is_made_anew(monkeypatch, tmp_path):
+    made = []
+
+    def fill(folder, *_arguments):
+        made.append(1)
+        for name in bank_module._NAMES:
+            np.save(folder / f"{name}.npy", np.full(6, len(made)))
+
+    monkeypatch.setattr(bank_module, "_fill", fill)
+    for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(b"\x93NUMPY")):
+        make_bank(tmp_path, list, None, 2, 0, "a")
+        damage(tmp_path / "near.npy")
+        before = len(made)
+        assert len(make_bank(tmp_path, list, None, 2, 0, "a").near) == 6
+        assert len(made) == before + 1
 
 
 def test_names_of_kept_out_classes_are_never_learnt():

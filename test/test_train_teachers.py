@@ -6,6 +6,7 @@ import torch
 from train_scenes import box_map, box_scene, with_voxels
 
 from geopurify_ros.core.sparse_conv import index_of
+from geopurify_ros.data.tensor_file import write_tensors
 from geopurify_ros.errors import CheckpointError, InputError
 from geopurify_ros.train.geometric import (
     GeometricTeacher,
@@ -113,6 +114,17 @@ def test_features_are_made_once_per_scene(tmp_path):
     assert teacher.calls == 2
     cached_features(teacher, with_voxels(scene, features=scene.voxels.features + 1), tmp_path)
     assert teacher.calls == 3  # another encoder's
+
+
+def test_damaged_features_of_a_teacher_are_made_anew(tmp_path):
+    teacher, scene = CountingTeacher(), box_scene()
+    first = cached_features(teacher, scene, tmp_path)
+    (path,) = tmp_path.glob("*.safetensors")
+    for tensors in ({}, {"features": torch.zeros(3, 2)}, {"features": first * torch.nan}):
+        write_tensors(path, tensors, "geopurify_teacher_features", {})
+        assert torch.equal(cached_features(teacher, scene, tmp_path), first)
+    path.write_bytes(path.read_bytes()[:40])
+    assert torch.equal(cached_features(teacher, scene, tmp_path), first)
 
 
 def test_a_teacher_that_fails_names_the_scene(tmp_path):

@@ -7,14 +7,19 @@ the neighbour search its own neighbourhoods for free.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+
+from geopurify_ros.core.edits import Edit, grown, write_all
 
 BLOCK_SHIFT = 3
 BLOCK_EDGE = 1 << BLOCK_SHIFT
 BLOCK_CELLS = BLOCK_EDGE**3
 _HALF_RANGE = 1 << 20  # block coordinates fit 21 bits each
-_GROWTH = 1.2
+# Beyond this a voxel coordinate does not fit the keys (400 km at 5 cm).
+MAX_VOXEL_COORD = _HALF_RANGE << BLOCK_SHIFT
 
 
 def block_key(block_coords: Tensor) -> Tensor:  # (..., 3) int64 -> (...) int64
@@ -23,10 +28,35 @@ def block_key(block_coords: Tensor) -> Tensor:  # (..., 3) int64 -> (...) int64
     return (x << 42) | (y << 21) | z
 
 
+def relative_key(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
+    """As block_key, of voxels or cells: distinct up to 2^21 of them across, wherever they lie."""
+    if len(coords) == 0:
+        return coords.new_zeros(0)
+    return block_key(coords - coords.amin(dim=0) - _HALF_RANGE)
+
+
 def cell_of(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
     """Number of the voxel inside its block."""
     x, y, z = (coords & (BLOCK_EDGE - 1)).unbind(dim=-1)
     return (x << (2 * BLOCK_SHIFT)) | (y << BLOCK_SHIFT) | z
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """Voxels that an index has room for, but does not hold yet.
+
+    Attributes:
+        rows: (N,) int64, known ones and those that will be given out.
+        num_new: how many will be given out.
+        edits: to write before the insertion is accepted.
+        keys, ids: of all blocks, then.
+    """
+
+    rows: Tensor
+    num_new: int
+    edits: list[Edit]
+    keys: Tensor
+    ids: Tensor
 
 
 class BlockIndex:
@@ -38,6 +68,7 @@ class BlockIndex:
         self._ids = torch.zeros(0, dtype=torch.int64, device=device)  # block of each key
         self._table = torch.zeros((0, BLOCK_CELLS), dtype=torch.int32, device=device)
         self.num_rows = 0
+        self.num_planned = 0  # rows once the plan that was made last is accepted
 
     @property
     def device(self) -> torch.device:
@@ -61,10 +92,7 @@ class BlockIndex:
 
     def find_blocks(self, keys: Tensor) -> Tensor:  # (...) int64 -> (...) int64
         """Block number of each block key, -1 where there is none."""
-        if self.num_blocks == 0:
-            return torch.full_like(keys, -1)
-        place = torch.searchsorted(self._keys, keys).clamp_max_(self.num_blocks - 1)
-        return torch.where(self._keys[place] == keys, self._ids[place], -1)
+        return _found(self._keys, self._ids, keys)
 
     def lookup(self, coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
         """Row of each voxel, -1 where there is none."""
@@ -76,31 +104,46 @@ class BlockIndex:
 
     def insert(self, coords: Tensor) -> tuple[Tensor, int]:  # (N, 3) int64, distinct
         """Rows of the voxels, with new rows for those not yet known, and the count of new ones."""
-        keys = block_key(coords >> BLOCK_SHIFT)
-        unique, inverse = torch.unique(keys, return_inverse=True)
-        missing = unique[self.find_blocks(unique) < 0]
-        if len(missing):
-            self._add_blocks(missing)
-        block = self.find_blocks(unique)[inverse]
-        cell = cell_of(coords)
-        row = self._table[block, cell].to(torch.int64)
-        new = torch.nonzero(row < 0).squeeze(1)
-        row[new] = torch.arange(self.num_rows, self.num_rows + len(new), device=row.device)
-        self._table[block[new], cell[new]] = row[new].to(torch.int32)
-        self.num_rows += len(new)
-        return row, len(new)
+        insertion = self.planned(coords)
+        write_all(insertion.edits)
+        self.accept(insertion)
+        return insertion.rows, insertion.num_new
 
-    def _add_blocks(self, keys: Tensor) -> None:
-        first, total = self.num_blocks, self.num_blocks + len(keys)
-        if total > len(self._table):
-            grown = torch.empty(
-                (max(total, int(total * _GROWTH)), BLOCK_CELLS),
-                dtype=torch.int32,
-                device=self._table.device,
-            )
-            grown[:first] = self._table[:first]
-            self._table = grown
+    def planned(self, coords: Tensor) -> Insertion:  # (N, 3) int64, distinct
+        """What `insert` would do; the index makes room for it and stays as it is."""
+        wanted = block_key(coords >> BLOCK_SHIFT)
+        unique, inverse = torch.unique(wanted, return_inverse=True)
+        missing = unique[self.find_blocks(unique) < 0]
+        keys, ids = self._with_blocks(missing)
+        place = _found(keys, ids, unique)[inverse] * BLOCK_CELLS + cell_of(coords)
+        cells = self._table.view(-1)
+        rows = cells.index_select(0, place).to(torch.int64)
+        new = torch.nonzero(rows < 0).squeeze(1)
+        rows[new] = torch.arange(self.num_rows, self.num_rows + len(new), device=rows.device)
+        edit = Edit.of(cells, place[new], rows[new])
+        self.num_planned = self.num_rows + len(new)
+        return Insertion(rows, len(new), [edit], keys, ids)
+
+    def accept(self, insertion: Insertion) -> None:
+        """Take over the plan that was made last, once its edits are written; cannot fail."""
+        self._keys, self._ids = insertion.keys, insertion.ids
+        self.num_rows += insertion.num_new
+
+    def _with_blocks(self, missing: Tensor) -> tuple[Tensor, Tensor]:  # (B,) -> (all,), (all,)
+        """Keys and ids with the missing blocks, whose tables lie empty behind the others."""
+        first, total = self.num_blocks, self.num_blocks + len(missing)
+        if len(missing) == 0:
+            return self._keys, self._ids
+        self._table = grown(self._table, total)
         self._table[first:total] = -1
-        self._keys, order = torch.sort(torch.cat((self._keys, keys)))
+        keys, order = torch.sort(torch.cat((self._keys, missing)))
         ids = torch.arange(first, total, device=keys.device)
-        self._ids = torch.cat((self._ids, ids))[order]
+        return keys, torch.cat((self._ids, ids))[order]
+
+
+def _found(keys: Tensor, ids: Tensor, wanted: Tensor) -> Tensor:  # (...) int64
+    """The id of each wanted key among the sorted ones, -1 where there is none."""
+    if len(keys) == 0:
+        return torch.full_like(wanted, -1)
+    place = torch.searchsorted(keys, wanted).clamp_max_(len(keys) - 1)
+    return torch.where(keys[place] == wanted, ids[place], -1)

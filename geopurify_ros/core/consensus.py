@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.edits import Edit, grown, write_all
 from geopurify_ros.core.fusion import FrameVoxels
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.map_records import MapUpdate
 from geopurify_ros.errors import expect_shape
 
 _ROWS_AT_ONCE = 1024
-_GROWTH = 1.2
 
 
 @dataclass(frozen=True)
@@ -102,33 +102,49 @@ class ViewBuffer:
         rule: ConsensusRule,
     ) -> None:
         """Add a view to each row; where the buffer is full the worst of B + 1 views goes."""
+        write_all(self.planned(rows, features, mean, rule))
+        self.accept()
+
+    def planned(
+        self, rows: Tensor, features: Tensor, mean: Tensor, rule: ConsensusRule
+    ) -> list[Edit]:
+        """What `insert` would write; the buffer makes room for it and stays as it is."""
         expect_shape(features, (len(rows), self._views.shape[2]), "features of a view")
         self._reserve(int(rows.max()) + 1 if len(rows) else 0)
-        self._num_inserted += 1
+        edits = []
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            self._insert(rows[part], features[part], mean[part], rule)
+            edits += self._edits(rows[part], features[part], mean[part], rule)
+        return edits
 
-    def _insert(self, rows: Tensor, features: Tensor, mean: Tensor, rule: ConsensusRule) -> None:
+    def accept(self) -> None:
+        """A plan's edits are written: the next view is newer; cannot fail."""
+        self._num_inserted += 1
+
+    def _edits(
+        self, rows: Tensor, features: Tensor, mean: Tensor, rule: ConsensusRule
+    ) -> list[Edit]:
+        number = self._num_inserted + 1
         held, stamp = self._held[rows], self._stamp[rows]
         place = held.to(torch.uint8).argmin(dim=1)  # the first free one
         full = held.all(dim=1)
-        if bool(full.any()):
-            crowded = rows[full]
-            self._forgot[crowded] = True
+        crowded = rows[full]
+        if len(crowded):
             views = self._views[crowded].to(torch.float32)
             new = features[full].to(torch.float16).to(torch.float32)
             everything = torch.cat((views, new[:, None]), dim=1)
             agreement = agreement_of(everything, mean[full], rule.text)
             worst = agreement == agreement.amin(dim=1, keepdim=True)
-            age = torch.cat((stamp[full], torch.full_like(stamp[full][:, :1],
-                                                          self._num_inserted)), dim=1)
+            age = torch.cat((stamp[full], torch.full_like(stamp[full][:, :1], number)), dim=1)
             place[full] = age.masked_fill(~worst, 1 << 62).argmin(dim=1)
         stays = place < held.shape[1]  # otherwise the new view itself is the worst
-        rows, place = rows[stays], place[stays]
-        self._views[rows, place] = features[stays].to(torch.float16)
-        self._stamp[rows, place] = self._num_inserted
-        self._held[rows, place] = True
+        slots = rows[stays] * held.shape[1] + place[stays]
+        return [
+            Edit.of(self._forgot, crowded, torch.ones_like(crowded)),
+            Edit.of(self._views.flatten(0, 1), slots, features[stays]),
+            Edit.of(self._stamp.flatten(), slots, torch.full_like(slots, number)),
+            Edit.of(self._held.flatten(), slots, torch.ones_like(slots)),
+        ]
 
     def seed(self, chunks: Iterator[tuple[slice, Tensor]]) -> None:
         """Take a map's means (R, D) as one view each, for voxels whose own views are not known."""
@@ -153,14 +169,10 @@ class ViewBuffer:
         return out
 
     def _reserve(self, num_rows: int) -> None:
-        if num_rows <= len(self):
-            return
-        missing = int(num_rows * _GROWTH) - len(self)
-        for name in ("_views", "_stamp", "_held", "_forgot"):
-            old = getattr(self, name)
-            more = old.new_zeros((missing, *old.shape[1:]))
-            setattr(self, name, torch.cat((old, more)))
-
+        self._held = grown(self._held, num_rows)
+        self._stamp = grown(self._stamp, num_rows)
+        self._forgot = grown(self._forgot, num_rows)
+        self._views = grown(self._views, num_rows)
 
 @dataclass(frozen=True)
 class Consensus:
@@ -169,11 +181,11 @@ class Consensus:
     buffer: ViewBuffer
     rule: ConsensusRule
 
-    def add(self, voxel_map: VoxelMap, voxels: FrameVoxels) -> None:
-        """The view of a frame that the map has just integrated."""
-        rows = voxel_map.index.lookup(voxels.coords)
-        mean = voxel_map.features_of(rows)
-        self.buffer.insert(rows, voxels.bags.features(), mean, self.rule)
+    def planned(self, voxels: FrameVoxels, update: MapUpdate) -> list[Edit]:
+        """Adds the views of a frame that the map is about to take; see ViewBuffer."""
+        views = voxels.bags.features().index_select(0, update.order)
+        mean = torch.cat(update.features).to(torch.float32)
+        return self.buffer.planned(update.rows, views, mean, self.rule)
 
     def agreed(self, chunks: Iterator[tuple[slice, Tensor]]) -> Iterator[tuple[slice, Tensor]]:
         """The map's features (R, D), chunk by chunk, as consensus float32."""

@@ -7,6 +7,7 @@ features are summed once per pair; the result is the same (test_core_fusion.py).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +16,10 @@ from torch import Tensor
 
 from geopurify_ros.config import DepthConfig
 from geopurify_ros.core import geometry
+from geopurify_ros.core.block_index import MAX_VOXEL_COORD
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.scatter import bag_sum, run_starts, sort_keys
 from geopurify_ros.errors import InputError
-
-# Beyond this a coordinate does not fit the packed keys of the block index (400 km at 5 cm).
-MAX_VOXEL_COORD = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def frame_points(
         distance_m = float(pose[:3, 3].norm())
         raise InputError(f"the pose is {distance_m:.0f} m from the origin of the map")
     # index_select copies whole rows; a boolean mask or [index] is several times slower
-    normals = geometry.normals(points).view(-1, 3).index_select(0, pixel_index)
+    normals = geometry.normals(points, edges=depth_config).view(-1, 3).index_select(0, pixel_index)
     points = points.view(-1, 3).index_select(0, pixel_index)
     rgb = torch.from_numpy(np.ascontiguousarray(frame.rgb)).to(device).view(-1, 3)
     color_normal = torch.empty((len(pixel_index), 6), device=device)
@@ -148,6 +147,19 @@ def feature_cell(
     return table.index_select(0, pixel_index)
 
 
+def _voxel_keys(coords: Tensor, num_cells: int) -> Tensor:  # (N, 3) int64 -> (N,) int64
+    """One number per voxel, in lexicographic order, that times `num_cells` is still a number."""
+    low = coords.amin(dim=0)
+    extent = coords.amax(dim=0) - low + 1
+    x, y, z = (coords - low).unbind(dim=1)
+    if math.prod(extent.tolist()) * num_cells < 1 << 63:
+        key: Tensor = (x * extent[1] + y) * extent[2] + z
+        return key
+    # small voxels and far depth: count the voxels there are, which takes longer
+    rank: Tensor = torch.unique(coords, dim=0, return_inverse=True)[1]
+    return rank
+
+
 def fuse_frame(
     points: FramePoints,
     feature_grid: Tensor,  # (D, h, w) float
@@ -157,11 +169,7 @@ def fuse_frame(
     grid_size = (feature_grid.shape[1], feature_grid.shape[2])
     num_cells = grid_size[0] * grid_size[1]
     pixel_cell = feature_cell(points.pixel_index, image_size, grid_size)
-    low = points.coords.amin(dim=0)
-    extent = points.coords.amax(dim=0) - low + 1
-    x, y, z = (points.coords - low).unbind(dim=1)
-    voxel_key = (x * extent[1] + y) * extent[2] + z
-    keys, order = sort_keys(voxel_key * num_cells + pixel_cell)
+    keys, order = sort_keys(_voxel_keys(points.coords, num_cells) * num_cells + pixel_cell)
 
     pair_start = run_starts(keys)
     pair_voxel_key = keys[pair_start] // num_cells

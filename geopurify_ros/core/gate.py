@@ -2,6 +2,9 @@
 
 Purification can hurt: an embedding that tells nothing apart only blurs, one whose rows copy a
 single neighbour does nothing. Neither needs ground truth to be seen.
+
+What is compared is the best text of each voxel, prompt or negative, whether or not it reaches the
+threshold: labels that are nearly all "not there" are smooth without being right.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ class Effect:
 
     Attributes:
         entropy: of the rows of the affinity, 1 is a blur; see pooling.row_entropy.
-        changed: voxels whose label changed.
-        boundary_before: pairs of touching voxels whose raw labels differ.
-        boundary_after: the same of the purified labels.
+        changed: voxels whose best text changed.
+        boundary_before: pairs of touching voxels whose best texts differ, raw.
+        boundary_after: the same purified.
     """
 
     entropy: float
@@ -35,7 +38,7 @@ class Effect:
 
 
 def effect_of(raw: Tensor, purified: Tensor, affinity: Affinity, entropy: float) -> Effect:
-    """Compare labels (V,) before and after pooling; V may exceed the rows of the affinity."""
+    """Compare best texts (V,) before and after pooling; V may exceed the affinity's rows."""
     if len(raw) == 0:
         return Effect(entropy, 0.0, 0.0, 0.0)
     changed = float((raw != purified).to(torch.float32).mean())

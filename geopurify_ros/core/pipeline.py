@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core import fusion
+from geopurify_ros.core.answer import Answer
 from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
+from geopurify_ros.core.edits import write_all
 from geopurify_ros.core.embedding import geometric_embedding
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.gate import Effect, effect_of, objection
+from geopurify_ros.core.gate import effect_of, objection
+from geopurify_ros.core.lengths import Lengths, lengths_inside, main_directions, raw_lengths
+from geopurify_ros.core.map_records import MapSnapshot
 from geopurify_ros.core.neighbors import nearest_neighbors
 from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
-from geopurify_ros.core.query import TextQuery, VoxelLabels, label_voxels
+from geopurify_ros.core.query import TextQuery, label_voxels
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.core.student import StudentNet, scene_of_map
-from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
+from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.errors import ConfigError
-
-# Directions that carry the norm of pooled features beside the text scores (METHODS 1.15a).
-_NORM_RANK = 16
-_NORM_SAMPLE = 4096
 
 
 @dataclass(frozen=True)
@@ -46,33 +46,6 @@ class PurifyReport:
     entropy: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Labels of all V voxels, before and after purification, in row order of the map.
-
-    Attributes:
-        raw: before.
-        pooled: after.
-        effect: what pooling did to the labels.
-        objection: why the gate declines the pooled labels; empty if it does not.
-    """
-
-    raw: VoxelLabels
-    pooled: VoxelLabels
-    effect: Effect = field(default_factory=lambda: Effect(0.0, 0.0, 0.0, 0.0))
-    objection: str = ""
-
-    @property
-    def purified(self) -> VoxelLabels:
-        """The labels to use: pooled, or raw where the gate declined."""
-        return self.raw if self.objection else self.pooled
-
-    @property
-    def changed_fraction(self) -> float:
-        """Share of voxels whose label purification changed."""
-        return 0.0 if self.objection else self.effect.changed
-
-
 class Pipeline:
     """Frames in, labels out. Not thread-safe: one thread owns it."""
 
@@ -88,11 +61,19 @@ class Pipeline:
         self.map = VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device)
         self.stopwatch = Stopwatch(self.device)
         self.num_purifications = 0
-        # Sum of the cameras' up directions: which way pictures of the map are turned.
-        self.up_sum = torch.zeros(3, dtype=torch.float64)
         self._affinity: Affinity | None = None
         self._entropy = 0.0
         self._consensus: Consensus | None = None
+        self._lengths: Lengths | None = None
+
+    @property
+    def up_sum(self) -> Tensor:  # (3,) float64
+        """Sum of the cameras' up directions; the map's."""
+        return self.map.up_sum
+
+    @up_sum.setter
+    def up_sum(self, up_sum: Tensor) -> None:
+        self.map.up_sum = up_sum.to("cpu", torch.float64)
 
     @property
     def up(self) -> tuple[float, float, float]:
@@ -102,7 +83,10 @@ class Pipeline:
 
     @torch.inference_mode()
     def integrate(self, frame: RgbdFrame) -> IntegrateReport:
-        """Lift the features of one frame into the map (METHODS 1.8, weighted mean)."""
+        """Lift the features of one frame into the map (METHODS 1.8, weighted mean).
+
+        All of it or nothing: map, views and `up_sum` are as they were when this raises.
+        """
         with self.stopwatch.measure("geometry"):
             points = fusion.frame_points(
                 frame, self.config.depth, self.map.voxel_size_m, self.device
@@ -112,12 +96,16 @@ class Pipeline:
                 self.encoder, frame, self.device, self.config.encoder.use_depth
             )
         with self.stopwatch.measure("fuse"):
-            views = self._views() if self.config.fusion.mode == "consensus" else None
             voxels = fusion.fuse_frame(points, grid[0], frame.depth_m.shape)
-            num_new = self.map.integrate(voxels, frame.stamp_ns)
+            up_sum = self.up_sum - torch.from_numpy(frame.T_world_camera[:3, 1])
+            update = self.map.planned(voxels, frame.stamp_ns)
+            views = self._views() if self.config.fusion.mode == "consensus" else None
+            write_all(update.edits + ([] if views is None else views.planned(voxels, update)))
+            self.map.accept(update)
             if views is not None:
-                views.add(self.map, voxels)
-        self.up_sum -= torch.from_numpy(frame.T_world_camera[:3, 1])
+                views.buffer.accept()
+            self._consensus, self.map.up_sum = views or self._consensus, up_sum
+        num_new = update.insertion.num_new
         return IntegrateReport(len(points.pixel_index), len(voxels.coords), num_new)
 
     @torch.inference_mode()
@@ -136,8 +124,9 @@ class Pipeline:
         settings = self.config.purify
         with self.stopwatch.measure("purify"):
             graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
-            self._affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
-            self._entropy = row_entropy(self._affinity)
+            affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
+            self._affinity, self._entropy = affinity, row_entropy(affinity)
+            self._lengths = None
 
     def embeddings(self) -> Tensor:  # (V, E) unit norm
         """What neighbours are compared by, as purify.embedding says.
@@ -152,17 +141,17 @@ class Pipeline:
         return self.student.embed(scene_of_map(self.map, self.up_sum, self._chunks()))
 
     def _views(self) -> Consensus:
-        """The views of the present map."""
-        if self._consensus is None:
-            settings = self.config.fusion
-            names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
-            text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
-            scale = settings.sharpness * self.encoder.logit_scale
-            rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
-            buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
-            buffer.seed(self.map.feature_chunks())  # of a map that was loaded
-            self._consensus = Consensus(buffer, rule)
-        return self._consensus
+        """The views of the present map; new ones count once a frame is in them."""
+        if self._consensus is not None:
+            return self._consensus
+        settings = self.config.fusion
+        names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
+        text = self.encoder.encode_text(names) if names else torch.zeros((0, 0))
+        scale = settings.sharpness * self.encoder.logit_scale
+        rule = ConsensusRule(settings.top, scale, text.to(self.device, torch.float32))
+        buffer = ViewBuffer(self.map.feature_dim, settings.views, self.device)
+        buffer.seed(self.map.feature_chunks())  # of a map that was loaded
+        return Consensus(buffer, rule)
 
     def _chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their features (R, D): the map's mean, or the consensus of the views."""
@@ -182,10 +171,7 @@ class Pipeline:
     def settle(self) -> None:
         """Write the consensus into the map, which is finished, and forget the views."""
         if self._consensus is not None:
-            for (_, agreed), (_, held) in zip(
-                self._chunks(), self.map.feature_chunks(), strict=True
-            ):
-                held.copy_(agreed)
+            self.map.replace_features(agreed for _, agreed in self._chunks())
         self._consensus = None
 
     @torch.inference_mode()
@@ -194,15 +180,16 @@ class Pipeline:
         with self.stopwatch.measure("text"):
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
         with self.stopwatch.measure("query"):
-            basis = self._norm_basis()
-            channels = self._project(torch.cat((text.T, basis), dim=1))
-            raw = self._label(channels, len(text), asked)
+            scores, lengths = self._project(text.T), self._known_lengths()
+            logits = self._logits(scores, lengths.raw)
+            raw = label_voxels(logits, asked)
             if self._affinity is None:
                 return Answer(raw, raw)
-            pooled = self._label(self.purified(channels), len(text), asked)
-            effect = effect_of(raw.label, pooled.label, self._affinity, self._entropy)
+            purified = self._logits(self.purified(scores), lengths.purified)
+            best = logits.argmax(dim=1), purified.argmax(dim=1)
+            effect = effect_of(*best, self._affinity, self._entropy)
             reason = objection(effect, self.config.purify)
-            return Answer(raw, pooled, effect, reason)
+            return Answer(raw, label_voxels(purified, asked), effect, reason)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel pooled with the affinity of the last purification.
@@ -222,33 +209,38 @@ class Pipeline:
     def reset(self) -> None:
         """Empty the map."""
         empty = VoxelMap(self.encoder.feature_dim, self.map.voxel_size_m, self.device)
-        self.replace_map(empty, torch.zeros(3, dtype=torch.float64))
+        self.replace_map(empty)
 
-    def replace_map(self, voxel_map: VoxelMap, up_sum: Tensor) -> None:
-        """Go on with another map; it is not purified yet. `up_sum` (3,): see the attribute."""
+    def replace_map(self, voxel_map: VoxelMap, up_sum: Tensor | None = None) -> None:
+        """Go on with another map; not purified yet. `up_sum` (3,): of one that has none."""
         self.map = voxel_map
-        self.up_sum = up_sum
-        self._affinity, self._entropy, self._consensus = None, 0.0, None
+        if up_sum is not None and not bool(voxel_map.up_sum.any()):
+            self.up_sum = up_sum
+        self._affinity, self._entropy = None, 0.0
+        self._consensus = self._lengths = None
 
     def _project(self, matrix: Tensor) -> Tensor:  # (D, C) -> (V, C)
         if self._consensus is None:
             return self.map.project(matrix)
         return torch.cat([chunk @ matrix for _, chunk in self._chunks()])
 
-    def _label(self, channels: Tensor, num_texts: int, asked: TextQuery) -> VoxelLabels:
-        """Cosines are score / norm; the norm is that of the feature inside the basis."""
-        norm = torch.linalg.vector_norm(channels[:, num_texts:], dim=1, keepdim=True)
-        cosines = channels[:, :num_texts] / norm.clamp_min(1e-6)
-        return label_voxels(self.encoder.logit_scale * cosines, asked)
+    def _logits(self, scores: Tensor, lengths: Tensor) -> Tensor:  # (V, L), (V,) -> (V, L)
+        return self.encoder.logit_scale * scores / lengths[:, None].clamp_min(1e-6)
+
+    def _known_lengths(self) -> Lengths:
+        """Lengths of the features as they are now, computed once for all queries."""
+        state = (len(self.map), self.map.version, self.config.purify.iterations)
+        if self._lengths is None or self._lengths.state != state:
+            raw = raw_lengths(self._chunks(), torch.empty(len(self.map), device=self.device))
+            purified, known = raw.clone(), 0 if self._affinity is None else len(self._affinity)
+            if known:
+                inside = lengths_inside(
+                    self._norm_basis(), lambda part: self.purified(self._project(part))
+                )
+                purified[:known] = inside[:known]
+            self._lengths = Lengths(state, raw, purified)
+        return self._lengths
 
     def _norm_basis(self) -> Tensor:  # (D, r) orthonormal
-        """Main directions of the features: few are enough for the length of a pooled feature."""
-        num_voxels, width = len(self.map), self.map.feature_dim
-        if num_voxels == 0:
-            return torch.zeros((width, 1), device=self.device)
-        step = max(1, num_voxels // _NORM_SAMPLE)
-        rows = [chunk[::step] for _, chunk in self._chunks()]
-        sample = torch.cat(rows).to(torch.float32)
-        gram = sample.T @ sample
-        vectors: Tensor = torch.linalg.eigh(gram).eigenvectors
-        return vectors[:, -min(_NORM_RANK, width) :]
+        like = torch.empty((0, self.map.feature_dim), device=self.device)
+        return main_directions(self._chunks(), len(self.map), like)

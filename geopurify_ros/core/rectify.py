@@ -16,6 +16,7 @@ from geopurify_ros.errors import InputError
 
 _MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "": 0, "none": 0}  # coefficients at most
 _FISHEYE = ("equidistant", "fisheye", "kannala_brandt")
+_WIDEST_RAY = 4.0  # tangent of the angle to the axis, 76 degrees: no such lens sees farther
 _COARSER = 0.9  # colour is scaled to this share of the depth camera's resolution, so that the
 # projected depth covers its pixels without holes
 
@@ -44,29 +45,41 @@ def check_distortion(model: str, coefficients: NDArray[np.float64]) -> NDArray[n
 
 
 class Undistortion:
-    """A look-up from ideal to distorted pixels."""
+    """A look-up from ideal to distorted pixels; `unseen` (H, W) bool: the lens saw nothing."""
 
     def __init__(
         self,
         coefficients: NDArray[np.float64],  # (8,)
-        intrinsics: NDArray[np.float64],  # (3, 3), of the distorted and of the ideal image
+        intrinsics: NDArray[np.float64],  # (3, 3), of the distorted image
         size: tuple[int, int],  # H, W
+        T_pixel_ray: NDArray[np.float64] | None = None,  # (3, 3)
     ) -> None:
-        """Compute the nearest distorted pixel of each ideal one."""
+        """Compute the nearest distorted pixel of each ideal one.
+
+        `T_pixel_ray` takes rays of the lens to ideal pixels; without it ideal and distorted image
+        have the same camera matrix.
+        """
         (fx, _, cx), (_, fy, cy) = intrinsics[0], intrinsics[1]
         v, u = np.mgrid[: size[0], : size[1]]
-        x, y = _distort((u - cx) / fx, (v - cy) / fy, coefficients)
+        if T_pixel_ray is None:
+            ideal_x, ideal_y = (u - cx) / fx, (v - cy) / fy
+        else:
+            rays = np.stack((u, v, np.ones(size)), axis=-1) @ np.linalg.inv(T_pixel_ray).T
+            ideal_x, ideal_y = rays[..., 0] / rays[..., 2], rays[..., 1] / rays[..., 2]
+        x, y = _distort(ideal_x, ideal_y, coefficients)
         # clipped before the cast: far outside, the polynomial has no bounds
         column = np.rint(np.clip(fx * x + cx, -1, size[1])).astype(np.int64)
         row = np.rint(np.clip(fy * y + cy, -1, size[0])).astype(np.int64)
-        self._inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
-        self._pixel = np.where(self._inside, row * size[1] + column, 0)
+        inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+        inside &= np.hypot(ideal_x, ideal_y) < _fold_radius(coefficients)
+        self.unseen = ~inside
+        self._pixel = np.where(inside, row * size[1] + column, 0)
 
     def apply(self, image: NDArray[Any], outside: float) -> NDArray[Any]:  # (H, W) or (H, W, C)
         """The image as an ideal camera sees it; `outside` where the lens saw nothing."""
         flat = image.reshape(-1, *image.shape[2:])
         ideal = flat[self._pixel]
-        ideal[~self._inside] = outside
+        ideal[self.unseen] = outside
         return ideal
 
 
@@ -74,13 +87,30 @@ def _distort(
     x: NDArray[np.float64], y: NDArray[np.float64], coefficients: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normalised ideal coordinates to distorted ones."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = coefficients
+    _, _, p1, p2, *_ = coefficients
     r2 = x * x + y * y
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    radial = _radial(r2, coefficients)
     distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
     distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     finite = np.isfinite(distorted_x) & np.isfinite(distorted_y)
     return np.where(finite, distorted_x, np.inf), np.where(finite, distorted_y, np.inf)
+
+
+def _radial(r2: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distorted over ideal radius, of the square of the ideal one."""
+    k1, k2, _, _, k3, k4, k5, k6 = coefficients
+    stretch: NDArray[np.float64] = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (
+        1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+    return stretch
+
+
+def _fold_radius(coefficients: NDArray[np.float64]) -> float:
+    """The ideal radius from which on the model brings farther points nearer: there it is not
+    fitted, and would show the middle of the image a second time."""
+    radius = np.linspace(0.0, _WIDEST_RAY, 4096)
+    with np.errstate(all="ignore"):
+        shrinks = ~(np.diff(radius * _radial(radius**2, coefficients)) > 0)
+    return float(radius[np.argmax(shrinks)]) if shrinks.any() else np.inf
 
 
 def register_depth(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geopurify_ros.core.block_index import BlockIndex, block_key
+from geopurify_ros.core.block_index import BlockIndex, relative_key
 from geopurify_ros.errors import expect_shape
 
 _CPU_CHUNK = 1 << 18  # gathered numbers at a time: 1 MB of float32
@@ -59,7 +59,7 @@ def strided_map(coords: Tensor) -> tuple[Tensor, KernelMap]:  # (V, 3) int64
     Cells are sorted lexicographically.
     """
     parents = coords >> 1
-    keys, cell = torch.unique(block_key(parents), return_inverse=True)
+    keys, cell = torch.unique(relative_key(parents), return_inverse=True)
     cells = coords.new_empty((len(keys), 3))
     cells[cell] = parents
     x, y, z = (coords & 1).unbind(dim=1)

@@ -7,42 +7,19 @@ up to the rounding of half precision (5e-4 relative per update; test_core_voxel_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.block_index import BlockIndex
+from geopurify_ros.core.block_index import MAX_VOXEL_COORD, BlockIndex
+from geopurify_ros.core.edits import Edit, grown, write_all
 from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
+from geopurify_ros.core.map_records import MapSnapshot, MapUpdate
 from geopurify_ros.errors import InputError, expect_shape
 
 CHUNK_ROWS = 4096
 _ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
-_GROWTH = 1.2
-
-
-@dataclass(frozen=True)
-class MapSnapshot:
-    """A map as it was, on its device; the map may go on growing meanwhile.
-
-    Attributes:
-        features: chunks (R, D) float16 of the V rows, in order; shared with the map, never write.
-        coords: (V, 3) int32.
-        attributes: (V, 7) float32, colour 0..255, normal sum, weight.
-        last_seen_ns: (V,) int64.
-    """
-
-    feature_dim: int
-    voxel_size_m: float
-    features: tuple[Tensor, ...]
-    coords: Tensor
-    attributes: Tensor
-    last_seen_ns: Tensor
-
-    def __len__(self) -> int:
-        """Number of voxels V."""
-        return len(self.coords)
 
 
 class VoxelMap:
@@ -56,6 +33,9 @@ class VoxelMap:
         self.voxel_size_m = voxel_size_m
         self.device = torch.device(device)
         self.index = BlockIndex(self.device)
+        self.version = 0  # grows whenever the content changes
+        # Sum of the up directions of the cameras that saw it: which way it stands.
+        self.up_sum = torch.zeros(3, dtype=torch.float64)
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
@@ -77,60 +57,84 @@ class VoxelMap:
     def integrate(self, voxels: FrameVoxels, stamp_ns: int) -> int:
         """Fold one frame into the running means; returns the number of new voxels.
 
+        All of it or nothing: the map is as it was when this raises.
+
         Raises:
             InputError: the features have another width than the map's.
+        """
+        update = self.planned(voxels, stamp_ns)
+        write_all(update.edits)
+        self.accept(update)
+        return update.insertion.num_new
+
+    def planned(self, voxels: FrameVoxels, stamp_ns: int) -> MapUpdate:
+        """What `integrate` would do; the map makes room for it and stays as it is.
+
+        Raises:
+            InputError: see `integrate`.
         """
         expect_shape(voxels.bags.cells, (None, self.feature_dim), "frame features")
         # one sum is NaN or Inf if any value is, and ten times faster than looking at each
         if not bool(torch.isfinite(voxels.bags.cells.sum())):
             raise InputError("the encoder returned features that are not finite")
-        rows, num_new = self.index.insert(voxels.coords)
+        insertion = self.index.planned(voxels.coords)
         self._reserve()
-        rows, order = torch.sort(rows)
+        rows, order = torch.sort(insertion.rows)
         old = self._attributes.index_select(0, rows)
         new = torch.cat((voxels.color, voxels.normal, voxels.weight[:, None]), dim=1)
         new = new.index_select(0, order)
         total = old[:, 6:] + new[:, 6:]
         share = new[:, 6:] / total  # mean += share * (value - mean)
-        old[:, :6].lerp_(new[:, :6], share)
-        old[:, 6:] = total
-        self._attributes.index_copy_(0, rows, old)
-        self._coords[rows] = voxels.coords.index_select(0, order).to(torch.int32)
-        self._last_seen_ns[rows] = stamp_ns
-        self._update_features(rows, voxels.bags.reordered(order), share)
-        return num_new
+        mean = torch.cat((torch.lerp(old[:, :6], new[:, :6], share), total), dim=1)
+        features = self._feature_edits(rows, voxels.bags.reordered(order), share)
+        edits = [
+            *insertion.edits,
+            Edit(self._attributes, rows, old, mean),
+            Edit.of(self._coords, rows, voxels.coords.index_select(0, order)),
+            Edit.of(self._last_seen_ns, rows, torch.full_like(rows, stamp_ns)),
+            *features,
+        ]
+        return MapUpdate(rows, order, [edit.after for edit in features], edits, insertion)
+
+    def accept(self, update: MapUpdate) -> None:
+        """Take over the plan that was made last, once its edits are written; cannot fail."""
+        self.index.accept(update.insertion)
+        self.version += 1
 
     def _reserve(self) -> None:
-        """Room for every row of the index."""
-        while len(self._features) * CHUNK_ROWS < len(self):
+        """Room for every row that the index has planned."""
+        count = max(self.index.num_planned, len(self))
+        while len(self._features) * CHUNK_ROWS < count:
             shape = (CHUNK_ROWS, self.feature_dim)
             self._features.append(torch.zeros(shape, dtype=torch.float16, device=self.device))
-        if len(self._attributes) < len(self):
-            missing = int(len(self) * _GROWTH) - len(self._attributes)
-            for name in ("_attributes", "_coords", "_last_seen_ns"):
-                held = getattr(self, name)
-                more = held.new_zeros((missing, *held.shape[1:]))
-                setattr(self, name, torch.cat((held, more)))
+        self._attributes = grown(self._attributes, count)
+        self._coords = grown(self._coords, count)
+        self._last_seen_ns = grown(self._last_seen_ns, count)
 
-    def _update_features(
+    def _feature_edits(
         self,
         rows: Tensor,  # (M,) int64, ascending
         bags: FeatureBags,  # M, in the order of the rows
         share: Tensor,  # (M, 1)
-    ) -> None:
-        """Move each row's feature by its share towards the new one, chunk by chunk."""
+    ) -> list[Edit]:
+        """Each row's feature moves by its share towards the new one, chunk by chunk."""
         edges = torch.arange(0, (len(self._features) + 1) * CHUNK_ROWS, CHUNK_ROWS)
         cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
+        edits = []
         for number in range(len(self._features)):
-            if cuts[number] == cuts[number + 1]:
+            first, last = cuts[number], cuts[number + 1]
+            if first == last:
                 continue
-            chunk = self._writable_chunk(number)
-            for start in range(cuts[number], cuts[number + 1], _ROWS_AT_ONCE):
-                stop = min(start + _ROWS_AT_ONCE, cuts[number + 1])
-                local = rows[start:stop] - number * CHUNK_ROWS
-                mean = chunk.index_select(0, local).to(torch.float32)
-                mean.lerp_(bags.features(start, stop), share[start:stop])
-                chunk.index_copy_(0, local, mean.to(torch.float16))
+            chunk, local = self._writable_chunk(number), rows[first:last] - number * CHUNK_ROWS
+            old = chunk.index_select(0, local)
+            new = torch.empty_like(old)
+            for start in range(first, last, _ROWS_AT_ONCE):
+                stop = min(start + _ROWS_AT_ONCE, last)
+                part = slice(start - first, stop - first)
+                mean = old[part].to(torch.float32)
+                new[part] = mean.lerp_(bags.features(start, stop), share[start:stop])
+            edits.append(Edit(chunk, local, old, new))
+        return edits
 
     def _writable_chunk(self, number: int) -> Tensor:
         if number in self._shared:
@@ -143,23 +147,34 @@ class VoxelMap:
 
         Chunks of features are copied later, one by one, when a frame changes them.
         """
-        self._shared = set(range(len(self._features)))
         count = len(self)
-        return MapSnapshot(
+        shot = MapSnapshot(
             self.feature_dim,
             self.voxel_size_m,
             tuple(chunk for _, chunk in self.feature_chunks()),
             self._coords[:count].clone(),
             self._attributes[:count].clone(),
             self._last_seen_ns[:count].clone(),
+            self.up_sum.clone(),
         )
+        self._shared = set(range(len(self._features)))
+        return shot
 
     def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """Rows and their features (R, D) float16, chunk by chunk; views, do not write."""
-        for number, chunk in enumerate(self._features):
-            start = number * CHUNK_ROWS
+        for start in range(0, len(self), CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, len(self))
-            yield slice(start, stop), chunk[: stop - start]
+            yield slice(start, stop), self._features[start // CHUNK_ROWS][: stop - start]
+
+    def replace_features(self, chunks: Iterable[Tensor]) -> None:
+        """Take features (R, D), cut as `feature_chunks` cuts them; snapshots keep the old."""
+        made = []
+        for chunk in chunks:
+            room = chunk.new_zeros((CHUNK_ROWS, self.feature_dim), dtype=torch.float16)
+            room[: len(chunk)] = chunk
+            made.append(room)
+        self._features, self._shared = made, set()
+        self.version += 1
 
     def features(self) -> Tensor:  # (V, D) float32
         """A copy of all features in float32 (4 D bytes per voxel)."""
@@ -236,12 +251,13 @@ class VoxelMap:
         expect_shape(features, (len(coords), None), "features")
         expect_shape(state["attributes"], (len(coords), 7), "attributes")
         expect_shape(state["last_seen_ns"], (len(coords),), "last_seen_ns")
+        if len(coords) and int(coords.abs().max()) >= MAX_VOXEL_COORD:
+            raise InputError("coords lie out of reach")
         made = cls(features.shape[1], voxel_size_m, device)
         made.index.insert(coords.to(made.device, torch.int64))
         made._reserve()
         made._coords[: len(coords)] = coords
         made._attributes[: len(coords)] = state["attributes"]
         made._last_seen_ns[: len(coords)] = state["last_seen_ns"]
-        for rows, chunk in made.feature_chunks():
-            chunk.copy_(features[rows])
+        made.replace_features(torch.split(features.to(made.device), CHUNK_ROWS))
         return made

@@ -62,6 +62,7 @@ class _Lens:
     key: tuple[Any, ...]
     intrinsics: NDArray[np.float64]
     undistortion: rectify.Undistortion | None
+    unseen: NDArray[np.bool_] | None  # (H, W), ideal pixels that the lens saw nothing of
 
 
 class FrameMaker:
@@ -90,13 +91,13 @@ class FrameMaker:
         stamp = stamp_ns(shot.rgb.header.stamp)
         if config.depth_registered:
             lens = self._lens(topics.depth, depth_m.shape, topics.info, shot.info)
-            depth_m = _ideal(lens, depth_m, np.nan)
+            depth_m = _ideal_depth(lens, depth_m)
             return RgbdFrame(rgb, depth_m, lens.intrinsics, shot.T_map_color, stamp)
         depth_lens = self._lens(topics.depth, depth_m.shape, topics.depth_info, shot.depth_info)
-        depth_m = _ideal(depth_lens, depth_m, np.nan)
+        depth_m = _ideal_depth(depth_lens, depth_m)
         assert shot.T_color_depth is not None
         rgb, depth_m, intrinsics = _registered(
-            rgb, lens.intrinsics, depth_m, depth_lens.intrinsics, shot.T_color_depth
+            rgb, lens, depth_m, depth_lens.intrinsics, shot.T_color_depth
         )
         return RgbdFrame(rgb, depth_m, intrinsics, shot.T_map_color, stamp)
 
@@ -110,7 +111,8 @@ class FrameMaker:
                 f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says "
                 f"{info.width} x {info.height}{advice}"
             )
-        key = (size, info.distortion_model, tuple(info.k), tuple(info.d), tuple(info.p))
+        key = (size, info.distortion_model, tuple(info.k), tuple(info.d), tuple(info.p),
+               tuple(getattr(info, "r", ())))
         kept = self._lenses.get(info_topic)
         if kept is None or kept.key != key:
             make = _make_rectified if self._config.rectified else _make_lens
@@ -124,36 +126,63 @@ def _make_lens(key: tuple[Any, ...], info: Any) -> _Lens:
     lens = rectify.check_distortion(info.distortion_model, coefficients)
     size = (int(info.height), int(info.width))
     undistortion = rectify.Undistortion(lens, intrinsics, size) if lens.any() else None
-    return _Lens(key, intrinsics, undistortion)
+    unseen = None if undistortion is None else undistortion.unseen
+    return _Lens(key, intrinsics, undistortion, unseen)
 
 
 def _make_rectified(key: tuple[Any, ...], info: Any) -> _Lens:
-    """Of images that image_proc has undistorted: the left part of P is their camera matrix."""
-    return _Lens(key, intrinsics_from_projection(info), None)
+    """Of images that image_proc has undistorted: the left part of P is their camera matrix.
+
+    Where K and D still tell the lens that was there, they tell what it did not see: black.
+    """
+    projection = intrinsics_from_projection(info)
+    try:
+        intrinsics = intrinsics_from_info(info)
+        lens = rectify.check_distortion(info.distortion_model, np.asarray(info.d, np.float64))
+    except InputError:  # of a lens that we do not know, or that is not told: see it all
+        lens = np.zeros(8)
+    if not lens.any():
+        return _Lens(key, projection, None, None)
+    rotation = np.array(getattr(info, "r", ()), dtype=np.float64)
+    turn = rotation.reshape(3, 3) if rotation.any() else np.eye(3)
+    size = (int(info.height), int(info.width))
+    unseen = rectify.Undistortion(lens, intrinsics, size, projection @ turn).unseen
+    return _Lens(key, projection, None, unseen)
 
 
 def _ideal(lens: _Lens, image: NDArray[Any], outside: float) -> NDArray[Any]:
     return image if lens.undistortion is None else lens.undistortion.apply(image, outside)
 
 
+def _ideal_depth(lens: _Lens, depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
+    """No depth where the lens saw nothing, whoever undistorted the image."""
+    ideal = _ideal(lens, depth_m, np.nan)
+    return ideal if lens.unseen is None else np.where(lens.unseen, np.float32(np.nan), ideal)
+
+
 def _registered(
     rgb: NDArray[np.uint8],
-    intrinsics: NDArray[np.float64],
+    lens: _Lens,
     depth_m: NDArray[np.float32],
     depth_intrinsics: NDArray[np.float64],
     T_color_depth: NDArray[np.float64],
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float64]]:
     """Colour, depth on its pixels and their camera matrix; colour shrinks to depth's detail."""
-    size = (rgb.shape[0], rgb.shape[1])
+    size, intrinsics, unseen = (rgb.shape[0], rgb.shape[1]), lens.intrinsics, lens.unseen
     scale = rectify.color_scale(intrinsics, depth_intrinsics)
     if scale < 1.0:
         smaller = (max(1, round(scale * size[0])), max(1, round(scale * size[1])))
         picture = Image.fromarray(rgb).resize(smaller[::-1], Image.Resampling.BOX)
+        if unseen is not None:  # a pixel that is mixed with black shows nothing either
+            mask = Image.fromarray(unseen.astype(np.float32))
+            unseen = np.array(mask.resize(smaller[::-1], Image.Resampling.BOX)) > 0
         intrinsics = rectify.scaled_intrinsics(intrinsics, size, smaller)
         rgb, size = np.array(picture), smaller
     registered = rectify.register_depth(
         depth_m, depth_intrinsics, T_color_depth, intrinsics, size
     )
+    if unseen is not None:
+        registered[unseen] = np.nan
     return rgb, registered, intrinsics
 
 

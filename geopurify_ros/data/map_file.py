@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from geopurify_ros.core.voxel_map import MapSnapshot, VoxelMap
+from geopurify_ros.core.map_records import MapSnapshot
+from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.errors import InputError
 
 FORMAT_VERSION = 2
 MAP_KIND = "geopurify_map"  # key in the header
+_IMAGE_PIXELS = 640 * 480
 _TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest numbers first: aligned
 _DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
 
@@ -41,7 +43,9 @@ class MapHeader:
     frame: str
     num_voxels: int
     stamp_ns: int
-    up: tuple[float, float, float]  # mean up direction of the cameras, for pictures
+    # Sum of the up directions of the cameras; of length one in older files, whose number of
+    # cameras is not known.
+    up: tuple[float, float, float]
     sha256: str  # of the other fields and all tensors
 
 
@@ -53,6 +57,8 @@ def save_map(
     up: tuple[float, float, float] = (0.0, 0.0, 1.0),
 ) -> MapHeader:
     """Write the map: whole or not at all, the old file stays until the new one is safe.
+
+    `up` is that of a map which knows of no cameras.
 
     Raises:
         InputError: the file cannot be written, or would replace one that is no map.
@@ -83,6 +89,9 @@ def _header(
     snapshot: MapSnapshot, encoder_id: str, frame: str, up: tuple[float, float, float]
 ) -> MapHeader:
     stamps = snapshot.last_seen_ns
+    if bool(snapshot.up_sum.any()):
+        x, y, z = snapshot.up_sum.tolist()
+        up = (x, y, z)
     header = MapHeader(
         FORMAT_VERSION,
         encoder_id,
@@ -182,12 +191,21 @@ def load_map(
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
         _check_content(path, header, state)
+        voxel_map.up_sum = _up_sum(header, state["attributes"])
     except InputError:
         raise
     except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError,
             RuntimeError) as error:
         raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
     return voxel_map, header
+
+
+def _up_sum(header: MapHeader, attributes: Tensor) -> Tensor:  # (3,)
+    """In older files as many cameras as the pixels fill images; one alone would be turned soon."""
+    up_sum = torch.tensor(header.up, dtype=torch.float64)
+    if abs(float(up_sum.norm()) - 1.0) < 1e-6:
+        up_sum *= max(1.0, float(attributes[:, 6].sum(dtype=torch.float64)) / _IMAGE_PIXELS)
+    return up_sum
 
 
 def _check_use(

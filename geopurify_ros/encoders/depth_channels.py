@@ -44,7 +44,8 @@ def depth_channels(
     valid = ~cells.isnan()
     lens = scaled_intrinsics(intrinsics.cpu().numpy(), (*depth_m.shape,), size)
     points = geometry.backproject(cells, torch.from_numpy(lens))
-    normals = geometry.normals(points, step_px=1) * valid[..., None]  # a cell is many pixels
+    # a cell is many pixels, and the next one may lie far behind it
+    normals = geometry.normals(points, step_px=1, edges=None) * valid[..., None]
     points = points.nan_to_num()
     has_normal = normals.abs().sum(dim=-1) > 0
     up = up_direction(normals[::2, ::2][has_normal[::2, ::2]])

@@ -9,15 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import torch
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from geopurify_ros.config import MapConfig
+from geopurify_ros.core.map_records import MapSnapshot
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.voxel_map import MapSnapshot
 from geopurify_ros.data.map_file import MapHeader, load_map, save_map
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.map_folder import MapFolder
@@ -77,12 +76,12 @@ class MapServices:
         lent = Future()
         pipeline = self._worker.pipeline
         if not self._worker.call(
-            "save", lambda: (pipeline.snapshot(), pipeline.up), waking(self._node, lent)
+            "save", pipeline.snapshot, waking(self._node, lent)
         ):
             lent.set_result(InputError(_BUSY))
         snapshot = await lent
         if not isinstance(snapshot, Exception):
-            snapshot = await self._on_file_thread(self._save, request.file_path, *snapshot)
+            snapshot = await self._on_file_thread(self._save, request.file_path, snapshot)
         return self._told(_answered(response, snapshot, lambda header: (
             f"{header.num_voxels} voxels saved in {self._folder.inside(request.file_path)}"
         )))
@@ -93,9 +92,8 @@ class MapServices:
         loaded = await self._on_file_thread(self._load, request.file_path)
         if not isinstance(loaded, Exception):
             voxel_map, header = loaded
-            up_sum = torch.tensor(header.up, dtype=torch.float64)
             loaded = await self._replace(
-                lambda pipeline: pipeline.replace_map(voxel_map, up_sum), header.stamp_ns
+                lambda pipeline: pipeline.replace_map(voxel_map), header.stamp_ns
             )
         return self._told(_answered(response, loaded, lambda _: (
             f"{header.num_voxels} voxels loaded from "
@@ -103,13 +101,13 @@ class MapServices:
             "them"
         )))
 
-    def _save(self, text: str, snapshot: MapSnapshot, up: tuple[float, float, float]) -> MapHeader:
+    def _save(self, text: str, snapshot: MapSnapshot) -> MapHeader:
         if not len(snapshot):
             raise InputError("the map is empty: nothing was saved")
         encoder = self._worker.pipeline.encoder.id
         path = self._folder.inside(text)
         self._folder.make_room(path)
-        return save_map(path, snapshot, encoder, self._map_frame, up)
+        return save_map(path, snapshot, encoder, self._map_frame)
 
     def _load(self, text: str):
         pipeline = self._worker.pipeline
@@ -118,8 +116,7 @@ class MapServices:
 
     async def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> Any:
         future = Future()
-        if not self._worker.replace_map(put, stamp_ns, waking(self._node, future)):
-            return InputError(_BUSY)
+        self._worker.replace_map(put, stamp_ns, waking(self._node, future))
         return await future
 
     async def _on_file_thread(self, job: Callable, *arguments) -> Any:

@@ -61,6 +61,7 @@ class MappingNode(LifecycleNode):
         self._inputs: FrameInputs | None = None
         self._queries: Queries | None = None
         self._purify_timer = None
+        self._reset_is_owed = False  # time jumped back, and the map is still there
         self._served: list = []  # what lives while the node is configured, with destroy()
         self._parts: list = []  # what lives while the node is active, with destroy()
         # A service that awaits the worker keeps its group busy; images are in another one.
@@ -161,6 +162,8 @@ class MappingNode(LifecycleNode):
             self._deactivate()
             raise
         worker.start()
+        if self._reset_is_owed:
+            worker.replace_map(Pipeline.reset, 0, self._was_reset)
         self._set_purify_timer()
         topics = self._inputs.topics
         self.get_logger().info(
@@ -183,6 +186,7 @@ class MappingNode(LifecycleNode):
     def _cleanup(self) -> None:
         self._end_services()
         self.worker = self._inputs = self._queries = None
+        self._reset_is_owed = False
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = None
@@ -214,4 +218,8 @@ class MappingNode(LifecycleNode):
 
     def _time_jumped(self) -> None:
         if self.config.time.on_jump_back == "reset":
-            self.worker.replace_map(Pipeline.reset, 0, lambda _result: None)
+            self.worker.replace_map(Pipeline.reset, 0, self._was_reset)
+
+    def _was_reset(self, result) -> None:
+        """On the worker's thread, or while it is stopped: then the map is emptied at its start."""
+        self._reset_is_owed = isinstance(result, Exception)

@@ -10,7 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from geopurify_ros.core.pipeline import Answer, Pipeline
+from geopurify_ros.core.answer import Answer
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.query import TextQuery, VoxelLabels, summarize
 from geopurify_ros.msg import PromptResult, QueryResult
 from geopurify_ros.ros import clouds

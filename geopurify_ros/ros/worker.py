@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
+from geopurify_ros.core.answer import Answer
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.keyframe import KeyframeGate
-from geopurify_ros.core.pipeline import Answer, Pipeline, PurifyReport
+from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.memory import give_back
@@ -154,22 +155,29 @@ class MappingWorker:
         `done` gets what `run` returns, or the error; at once where nobody works.
         """
         with self._wake:
-            if self._stopping:
-                done(InputError(_INACTIVE))
-                return True
-            if len(self._jobs) >= _MAX_JOBS:
+            if len(self._jobs) >= _MAX_JOBS and not self._stopping:
                 return False
-            self._jobs.append(_Job(what, run, done))
-            self._wake.notify()
+            self._put(_Job(what, run, done))
             return True
 
     def replace_map(
         self, put: Callable[[Pipeline], None], stamp_ns: int, done: Callable[[Any], None]
-    ) -> bool:
-        """Let `put` change the map of the pipeline; what waits belongs to the old one."""
+    ) -> None:
+        """Let `put` change the map of the pipeline; what waits belongs to the old one.
+
+        Never refused, however many questions wait: a map that should be gone would be filled on.
+        `done` gets None, or the error; at once where nobody works.
+        """
         with self._wake:
             self._drop_frames("reset")
-        return self.call("reset", lambda: self._replace(put, stamp_ns), done)
+            self._put(_Job("reset", lambda: self._replace(put, stamp_ns), done))
+
+    def _put(self, job: _Job) -> None:
+        if self._stopping:
+            job.done(InputError(_INACTIVE))
+        else:
+            self._jobs.append(job)
+            self._wake.notify()
 
     def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
         """Purify now; without `done` only if the map changed since the last time."""
@@ -220,7 +228,6 @@ class MappingWorker:
         if "answer" in flags and self._query is not None:
             self._guard("query", self._answer)
         if "map" in flags and self._map_is_new:
-            self._map_is_new = False
             self._guard("map", self._publish_map)
 
     def _guard(self, what: str, job: Callable[[], None], *failed: Callable[[Any], None]) -> None:
@@ -275,6 +282,7 @@ class MappingWorker:
 
     def _publish_map(self) -> None:
         self._listener.map_changed(self.pipeline, self.stamp_ns)
+        self._map_is_new = False
 
     def _answer(self) -> None:
         asked = self._query

@@ -5,6 +5,7 @@ Training then costs only the deeper half and the decoder: five times as many ima
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,11 +113,17 @@ def make_bank(
     made = {"source": source, "variants": variants, "seed": seed, "shapes": _shapes()}
     note = json.dumps(made)
     done = folder / "bank.json"
-    if not done.exists() or done.read_text() != note:
-        done.unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        _fill(folder, load(), trunk, variants, seed)
-        done.write_text(note)
+    if done.exists() and done.read_text(errors="replace") == note:
+        with contextlib.suppress(Exception):  # whatever damaged files make numpy raise
+            return _read(folder)
+    done.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _fill(folder, load(), trunk, variants, seed)
+    done.write_text(note)
+    return _read(folder)
+
+
+def _read(folder: Path) -> Bank:
     return Bank(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from geopurify_ros.core.block_index import block_key
+from geopurify_ros.core.block_index import relative_key
 from geopurify_ros.core.neighbors import NeighborGraph
 from geopurify_ros.errors import InputError, expect_shape
 
@@ -179,7 +179,7 @@ def _other_cell(
 ) -> Tensor:
     """(R, 8) columns drawn from the most similar `top` of the scene outside the own cell."""
     num_voxels = similarity.shape[1]
-    cell = block_key(torch.div(coords, rules.cell_voxels, rounding_mode="floor"))
+    cell = relative_key(torch.div(coords, rules.cell_voxels, rounding_mode="floor"))
     same = cell[rows][:, None] == cell
     outside = similarity.masked_fill(same, -torch.inf)
     wanted = min(8, num_voxels)

@@ -84,8 +84,7 @@ def _map_one(
     if len(pipeline.map) == 0:
         raise InputError(f"scene {folder.name}: no frame could be used: {refused[-1]}")
     pipeline.settle()
-    x, y, z = (pipeline.up_sum / pipeline.up_sum.norm().clamp_min(1e-9)).tolist()
-    save_map(path, pipeline.map, pipeline.encoder.id, pipeline.config.map.frame, (x, y, z))
+    save_map(path, pipeline.map, pipeline.encoder.id, pipeline.config.map.frame)
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -131,7 +130,7 @@ def load_scene(path: Path, device: torch.device | str = "cpu") -> TrainingScene:
     """
     voxel_map, header = load_map(path, device=device)
     scene = TrainingScene(
-        path.stem, header.encoder, scene_of_map(voxel_map, torch.tensor(header.up))
+        path.stem, header.encoder, scene_of_map(voxel_map, voxel_map.up_sum)
     )
     check_scene(scene)
     return scene

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.student import VoxelScene
-from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
+from geopurify_ros.data.tensor_file import read_tensors, write_tensors
 from geopurify_ros.errors import InputError, expect_shape
 from geopurify_ros.train.scenes import TrainingScene
 
@@ -41,9 +40,8 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
         InputError: they are not finite; the sentence names the scene.
     """
     path = folder / f"{scene.name}.{teacher.id}.{_digest(scene.voxels)}.safetensors"
-    with contextlib.suppress(OSError, SafetensorError, ValueError):
-        if (content := read_tensors(path, _KIND)) is not None:
-            return content[0]["features"].to(scene.voxels.coords.device, torch.float32)
+    if (known := _cached(path, len(scene.voxels))) is not None:
+        return known.to(scene.voxels.coords.device, torch.float32)
     features = teacher.features(scene.voxels)
     expect_shape(features, (len(scene.voxels), None), f"teacher features of scene {scene.name}")
     if not bool(torch.isfinite(features).all()):
@@ -53,6 +51,19 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
     write_tensors(path, {"features": held.cpu().contiguous()}, _KIND, {"teacher": teacher.id})
     held = held.to(scene.voxels.coords.device)
     return held.to(torch.float32)  # the first run sees the numbers that the second will see
+
+
+def _cached(path: Path, num_voxels: int) -> Tensor | None:  # (V, T)
+    """What `cached_features` wrote; None where there is nothing, or something else."""
+    try:
+        content = read_tensors(path, _KIND)
+        if content is None:
+            return None
+        features = content[0]["features"]
+    except Exception:  # not there, or damaged: made anew, whatever the bytes make a reader raise
+        return None
+    whole = features.dim() == 2 and len(features) == num_voxels
+    return features if whole and bool(torch.isfinite(features).all()) else None
 
 
 def _digest(scene: VoxelScene) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geopurify_ros.core.block_index import block_key
+from geopurify_ros.core.block_index import relative_key
 from geopurify_ros.core.sparse_conv import index_of
 from geopurify_ros.core.student import VoxelScene
 
@@ -79,7 +79,7 @@ def random_turn(generator: torch.Generator) -> Tensor:  # (3, 3) float32
 
 def first_of_each(coords: Tensor) -> tuple[Tensor, Tensor]:  # (V, 3) int64
     """Rows of the distinct coordinates, ascending, and for each of the V its place among them."""
-    keys, group = torch.unique(block_key(coords), return_inverse=True)
+    keys, group = torch.unique(relative_key(coords), return_inverse=True)
     first = torch.full((len(keys),), len(coords), dtype=torch.int64, device=coords.device)
     rows = torch.arange(len(coords), device=coords.device)
     first.scatter_reduce_(0, group, rows, "amin")

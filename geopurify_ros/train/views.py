@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.block_index import block_key
+from geopurify_ros.core.block_index import relative_key
 from geopurify_ros.core.student import VoxelScene, height_m
 from geopurify_ros.train.sparse_unet import WIDTHS
 from geopurify_ros.train.upright import first_of_each, random_turn
@@ -60,7 +60,7 @@ def masked_view(coords: Tensor, values: Tensor, generator: torch.Generator) -> V
     view = _turned(coords, values, torch.arange(len(coords), device=coords.device), generator,
                    jitter=0.2)
     start = torch.randint(_MASK_CELL, (3,), generator=generator).to(coords.device)
-    cell = block_key(torch.div(coords + start, _MASK_CELL, rounding_mode="floor"))
+    cell = relative_key(torch.div(coords + start, _MASK_CELL, rounding_mode="floor"))
     cells, member = torch.unique(cell, return_inverse=True)
     lottery = torch.rand(len(cells), generator=generator).to(coords.device)
     masked = ((lottery < _MASK_SHARE) | (lottery == lottery.min()))[member]  # one cell or more
