@@ -14,33 +14,47 @@ from numpy.typing import NDArray
 
 from geopurify_ros.errors import InputError
 
-_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "": 0, "none": 0}  # coefficients at most
-_FISHEYE = ("equidistant", "fisheye", "kannala_brandt")
+# names of the one family that is undone here: plumb_bob is rational without a denominator
+_PLUMB_BOB = ("plumb_bob", "radtan", "radial_tangential", "brown_conrady", "")
+_RATIONAL = ("rational_polynomial", "rational")
+_FISHEYE = ("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4")
+_LENGTHS = (4, 5, 8, 12)  # k1 k2 p1 p2 | k3 | k4 k5 k6 | s1 s2 s3 s4; then the tilt of the sensor
+_NUM_COEFFICIENTS = 12
 _COARSER = 0.9  # colour is scaled to this share of the depth camera's resolution, so that the
 # projected depth covers its pixels without holes
 
 
 def check_distortion(model: str, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(8,) k1 k2 p1 p2 k3 k4 k5 k6 of a lens; zeros where it needs no correction.
+    """(12,) k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4 of a lens; zeros where it needs no correction.
+
+    Drivers fill up with zeros to the 8, 12 or 14 numbers that their library holds, and few keep
+    to the name: a plumb_bob with k4 to k6 is a rational_polynomial.
 
     Raises:
         InputError: a model that is not known, or coefficients that do not belong to it.
     """
     if not np.isfinite(coefficients).all():
         raise InputError("the distortion coefficients are not finite")
-    known = model in _MODELS
-    if not known and (model in _FISHEYE or coefficients.any()):
+    name = "_".join(model.lower().replace("-", " ").replace("_", " ").split())
+    known = name in (*_PLUMB_BOB, *_RATIONAL)
+    if name in _FISHEYE or (coefficients.any() and not known and name != "none"):
         raise InputError(
             f"the distortion model '{model}' is not supported (plumb_bob and rational_polynomial "
             "are): subscribe to rectified images and set camera.rectified"
         )
     if not coefficients.any():
-        return np.zeros(8)
-    if len(coefficients) > _MODELS[model] or len(coefficients) < 4:
+        return np.zeros(_NUM_COEFFICIENTS)
+    if coefficients[_NUM_COEFFICIENTS:].any():
         raise InputError(
-            f"{len(coefficients)} distortion coefficients do not belong to model '{model}'"
+            f"the distortion model '{model}' has a tilted sensor, which is not supported: "
+            "subscribe to rectified images and set camera.rectified"
         )
-    return np.pad(coefficients, (0, 8 - len(coefficients)))
+    used = int(np.flatnonzero(coefficients)[-1]) + 1
+    length = len(coefficients)
+    if not known or length < _LENGTHS[0] or (used == length and length not in _LENGTHS):
+        raise InputError(f"{length} distortion coefficients do not belong to model '{model}'")
+    given = coefficients[:_NUM_COEFFICIENTS]
+    return np.pad(given, (0, _NUM_COEFFICIENTS - len(given)))
 
 
 class Undistortion:
@@ -48,7 +62,7 @@ class Undistortion:
 
     def __init__(
         self,
-        coefficients: NDArray[np.float64],  # (8,)
+        coefficients: NDArray[np.float64],  # (12,)
         intrinsics: NDArray[np.float64],  # (3, 3), of the distorted and of the ideal image
         size: tuple[int, int],  # H, W
     ) -> None:
@@ -74,11 +88,11 @@ def _distort(
     x: NDArray[np.float64], y: NDArray[np.float64], coefficients: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normalised ideal coordinates to distorted ones."""
-    k1, k2, p1, p2, k3, k4, k5, k6 = coefficients
+    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = coefficients
     r2 = x * x + y * y
     radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
-    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + r2 * (s1 + s2 * r2)
+    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + r2 * (s3 + s4 * r2)
     finite = np.isfinite(distorted_x) & np.isfinite(distorted_y)
     return np.where(finite, distorted_x, np.inf), np.where(finite, distorted_y, np.inf)
 
