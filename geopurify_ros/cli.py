@@ -15,6 +15,7 @@ from geopurify_ros import __version__
 from geopurify_ros.cameras import remappings
 from geopurify_ros.cli_options import (
     add_config,
+    add_depth_unit,
     add_every,
     add_topics,
     config_of,
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add_topics(one)
     one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
     add_config(one)
+    add_depth_unit(one)
     add_every(one)
 
     one = _command(commands, "query", _query, "ask a map file")
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "eval", _eval, "score raw, blurred and purified labels")
     one.add_argument("sequence", type=Path, help="sequence folder with label/ and classes.json")
     add_config(one)
+    add_depth_unit(one)
     add_every(one)
 
     one = _command(commands, "run", _run, "start the node, without ros2 launch")
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
                      help="passed on to ROS, as in ros2 run")
     add_topics(one)
     add_config(one)
+    add_depth_unit(one)
 
     one = _command(commands, "play", _play, "publish a sequence or a rosbag2 as ROS topics")
     one.add_argument("sequence", type=Path, nargs="?",

@@ -84,7 +84,7 @@ class FrameMaker:
             depth_from_image if config.depth_transport == "raw" else depth_from_compressed
         )
         rgb = _named(topics.rgb, decode_rgb, shot.rgb)
-        depth_m = _named(topics.depth, decode_depth, shot.depth)
+        depth_m = _named(topics.depth, decode_depth, shot.depth, config.depth_unit_m)
         lens = self._lens(topics.rgb, rgb.shape[:2], topics.info, shot.info)
         rgb = _ideal(lens, rgb, 0)
         stamp = stamp_ns(shot.rgb.header.stamp)
