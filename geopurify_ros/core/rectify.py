@@ -20,6 +20,8 @@ _RATIONAL = ("rational_polynomial", "rational")
 _FISHEYE = ("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4")
 _LENGTHS = (4, 5, 8, 12)  # k1 k2 p1 p2 | k3 | k4 k5 k6 | s1 s2 s3 s4; then the tilt of the sensor
 _NUM_COEFFICIENTS = 12
+_OFF_CENTER = 0.1  # share of an image that principal points may differ by
+_WIDER = 3.0  # ratio of two fields of view
 _COARSER = 0.9  # colour is scaled to this share of the depth camera's resolution, so that the
 # projected depth covers its pixels without holes
 
@@ -124,6 +126,39 @@ def register_depth(
             np.minimum.at(nearest, pixel, z[inside])
     nearest[np.isinf(nearest)] = np.nan
     return nearest.reshape(height, width).astype(np.float32)
+
+
+def check_alike(
+    color_intrinsics: NDArray[np.float64],
+    color_size: tuple[int, ...],  # H, W
+    depth_intrinsics: NDArray[np.float64],
+    depth_size: tuple[int, ...],
+) -> None:
+    """Raise InputError unless two cameras of one place can see the same.
+
+    A matrix of images of another size puts the principal point elsewhere in the image, which
+    lenses of different width do not.
+    """
+    sizes = (np.array(color_size)[::-1], np.array(depth_size)[::-1])
+    color, depth = (
+        (k[:2, 2] / size, size / k[[0, 1], [0, 1]])
+        for k, size in zip((color_intrinsics, depth_intrinsics), sizes, strict=True)
+    )
+    ratio = color[1] / depth[1]
+    if np.abs(color[0] - depth[0]).max() > _OFF_CENTER or not (
+        (ratio > 1 / _WIDER) & (ratio < _WIDER)
+    ).all():
+        said = [
+            f"{name} of {size[0]} x {size[1]} pixels with fx = {k[0, 0]:g}, cx = {k[0, 2]:g}, "
+            f"cy = {k[1, 2]:g}"
+            for name, size, k in zip(
+                ("colour", "depth"), sizes, (color_intrinsics, depth_intrinsics), strict=True
+            )
+        ]
+        raise InputError(
+            f"{said[0]} and {said[1]} do not look the same way: is a camera matrix that of images "
+            "of another size?"
+        )
 
 
 def color_scale(

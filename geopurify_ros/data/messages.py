@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geopurify_ros.core.frame import check_intrinsics
 from geopurify_ros.data import color_image
 from geopurify_ros.errors import InputError
 
@@ -107,30 +106,6 @@ def _rows(msg: Any, rows: int, row_bytes: int) -> NDArray[np.uint8]:  # (rows, r
         raise InputError(f"{size} bytes of data, but step * height is {step * rows}")
     data = np.frombuffer(msg.data, dtype=np.uint8).reshape(rows, step)
     return np.ascontiguousarray(data[:, :row_bytes])
-
-
-def intrinsics_from_info(msg: Any) -> NDArray[np.float64]:
-    """(3, 3) camera matrix of a sensor_msgs/CameraInfo.
-
-    Raises:
-        InputError: the camera is not calibrated.
-    """
-    intrinsics = np.array(msg.k, dtype=np.float64).reshape(3, 3)
-    check_intrinsics(intrinsics)
-    return intrinsics
-
-
-def intrinsics_from_projection(msg: Any) -> NDArray[np.float64]:
-    """(3, 3) camera matrix of rectified images: the left part of P of a sensor_msgs/CameraInfo.
-
-    Raises:
-        InputError: there is no P.
-    """
-    intrinsics = np.array(msg.p, dtype=np.float64).reshape(3, 4)[:, :3]
-    if not intrinsics.any():
-        raise InputError("its projection P is empty, and camera.rectified is true")
-    check_intrinsics(intrinsics)
-    return intrinsics
 
 
 def matrix_from_pose(
