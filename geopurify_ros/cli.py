@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--speed", type=float, default=1.0, help="times the recorded pace of a bag")
     one.add_argument("--clock", action="store_true", help="publish /clock, for use_sim_time")
     add_topics(one)
+    add_depth_unit(one)
     one.add_argument("--loop", action="store_true", help="start again at the end")
     one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
     one.add_argument("--map-frame", default="map", help="frame of the poses")
@@ -213,7 +214,8 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
         _say(args, f"published {result['messages']} messages of {folder}")
         return result
     result = play_sequence(
-        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait, args.clock
+        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait, args.clock,
+        args.depth_unit or 0.0,
     )
     _say(args, f"published {result['frames']} frames of {folder}")
     return result

@@ -39,9 +39,12 @@ def _metres(text: str) -> float:
     """A number, or a quotient of two."""
     above, _, below = text.partition("/")
     try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError) as error:
-        raise argparse.ArgumentTypeError(f"invalid length: {text!r}") from error
+        metres = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        metres = -1.0
+    if not 0 < metres <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of a unit, as 0.0002 or 1/5000")
+    return metres
 
 
 def add_topics(one: argparse.ArgumentParser) -> None:

@@ -62,7 +62,7 @@ def map_to_file(
             frames: Iterator[RgbdFrame] = itertools.islice(bag.frames(), 0, None, every)
             total = -(-bag.num_frames // every)
             return _map_frames(frames, total, bag.refused, source, out, config)
-    sequence = Sequence(source)
+    sequence = Sequence(source, config.camera.depth_unit_m)
     refused: Counter[str] = Counter()
     numbers = range(0, len(sequence), every)
     frames = _readable_frames(sequence, numbers, refused)
@@ -212,7 +212,7 @@ def picture(
 
 def evaluate_sequence(folder: Path, config: Config, every: int) -> dict[str, Any]:
     """Map and score a labelled sequence."""
-    sequence = Sequence(folder)
+    sequence = Sequence(folder, config.camera.depth_unit_m)
     mapped = map_sequence(sequence, new_pipeline(config), every)
     return evaluate(mapped, folder.resolve().name)
 
