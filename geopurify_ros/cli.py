@@ -155,9 +155,12 @@ def _say(args: argparse.Namespace, text: str) -> None:
 
 def _map(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.commands import map_to_file
+    from geopurify_ros.evaluate.verdict import format_verdict
 
     result = map_to_file(args.sequence, args.out, config_of(args), args.every, topics_of(args))
     _say(args, "{num_voxels} voxels of {num_frames} frames in {map}".format(**result))
+    for line in format_verdict(result["verdict"]):
+        print(line, file=sys.stderr)
     return result
 
 

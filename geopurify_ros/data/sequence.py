@@ -62,13 +62,13 @@ class Sequence:
                     f"{folder} is not a sequence: it has no folder {part}/ "
                     "(expected color/ depth/ pose/ intrinsic/)"
                 )
-        self._frames, refused = _posed(frame_files(folder))
-        if refused:
+        self._frames, self.refused = _posed(frame_files(folder))
+        if self.refused:
             _log.warning("%s: %d frames have no usable pose and are left out (%s)", folder,
-                         len(refused), refused[0])
+                         len(self.refused), self.refused[0])
         if not self._frames:
             raise InputError(
-                f"{folder} has no frame with colour, depth and a usable pose: {refused[0]}"
+                f"{folder} has no frame with colour, depth and a usable pose: {self.refused[0]}"
             )
         self._depth_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_depth.txt")
         self._color_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_color.txt")
@@ -85,17 +85,17 @@ class Sequence:
         self._check_sizes(*sizes)
 
     def _check_sizes(self, color: tuple[int, ...], depth: tuple[int, ...]) -> None:
-        for name, size, intrinsics in (("color", color, self._color_intrinsics),
-                                       ("depth", depth, self._depth_intrinsics)):
-            try:
-                check_view(intrinsics, size)
-            except InputError as error:
-                path = self.folder / "intrinsic" / f"intrinsic_{name}.txt"
-                raise InputError(f"{path} does not fit {name}/: {error}") from error
+        folder = self.folder / "intrinsic"
         try:
+            for name, size, intrinsics in (("color", color, self._color_intrinsics),
+                                           ("depth", depth, self._depth_intrinsics)):
+                said = f"{folder}/intrinsic_{name}.txt does not fit {name}/"
+                check_view(intrinsics, size)
+            said = str(folder)
             check_alike(self._color_intrinsics, color, self._depth_intrinsics, depth)
         except InputError as error:
-            raise InputError(f"{self.folder}: {error}") from error
+            sizes = f"colour is {color[1]} x {color[0]}, depth {depth[1]} x {depth[0]}"
+            raise InputError(f"{said}: {error} ({sizes})") from error
 
     def __len__(self) -> int:
         """Number of frames."""
