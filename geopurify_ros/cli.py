@@ -206,10 +206,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _play(args: argparse.Namespace) -> dict[str, Any]:
     _check_rate(args)
+    from geopurify_ros.data.bag_files import is_bag
     from geopurify_ros.ros.player import play_sequence
 
     folder = args.sequence or sample_room()
-    if (folder / "metadata.yaml").is_file() or folder.is_file():
+    if is_bag(folder) or folder.is_file():
         from geopurify_ros.ros.bag_player import play_bag
 
         result = play_bag(folder, topics_of(args), args.speed, args.loop, args.namespace,

@@ -29,7 +29,8 @@ from geopurify_ros.core.query import (
     summarize,
 )
 from geopurify_ros.data import render
-from geopurify_ros.data.bag import Bag, is_bag
+from geopurify_ros.data.bag import Bag
+from geopurify_ros.data.bag_files import is_bag
 from geopurify_ros.data.export import write_labeled_ply
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.data.sequence import Sequence
