@@ -15,6 +15,7 @@ from geopurify_ros import __version__
 from geopurify_ros.cameras import remappings
 from geopurify_ros.cli_options import (
     add_config,
+    add_depth_unit,
     add_every,
     add_topics,
     config_of,
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add_topics(one)
     one.add_argument("--out", type=Path, required=True, help="map file to write (.safetensors)")
     add_config(one)
+    add_depth_unit(one)
     add_every(one)
 
     one = _command(commands, "query", _query, "ask a map file")
@@ -92,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     one = _command(commands, "eval", _eval, "score raw, blurred and purified labels")
     one.add_argument("sequence", type=Path, help="sequence folder with label/ and classes.json")
     add_config(one)
+    add_depth_unit(one)
     add_every(one)
 
     one = _command(commands, "run", _run, "start the node, without ros2 launch")
@@ -100,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
                      help="passed on to ROS, as in ros2 run")
     add_topics(one)
     add_config(one)
+    add_depth_unit(one)
 
     one = _command(commands, "play", _play, "publish a sequence or a rosbag2 as ROS topics")
     one.add_argument("sequence", type=Path, nargs="?",
@@ -108,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--speed", type=float, default=1.0, help="times the recorded pace of a bag")
     one.add_argument("--clock", action="store_true", help="publish /clock, for use_sim_time")
     add_topics(one)
+    add_depth_unit(one)
     one.add_argument("--loop", action="store_true", help="start again at the end")
     one.add_argument("--namespace", default="geopurify", help="namespace of the topics")
     one.add_argument("--map-frame", default="map", help="frame of the poses")
@@ -151,9 +156,12 @@ def _say(args: argparse.Namespace, text: str) -> None:
 
 def _map(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.commands import map_to_file
+    from geopurify_ros.evaluate.verdict import format_verdict
 
     result = map_to_file(args.sequence, args.out, config_of(args), args.every, topics_of(args))
     _say(args, "{num_voxels} voxels of {num_frames} frames in {map}".format(**result))
+    for line in format_verdict(result["verdict"]):
+        print(line, file=sys.stderr)
     return result
 
 
@@ -200,10 +208,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _play(args: argparse.Namespace) -> dict[str, Any]:
     _check_rate(args)
+    from geopurify_ros.data.bag_files import is_bag
     from geopurify_ros.ros.player import play_sequence
 
     folder = args.sequence or sample_room()
-    if (folder / "metadata.yaml").is_file() or folder.is_file():
+    if is_bag(folder) or folder.is_file():
         from geopurify_ros.ros.bag_player import play_bag
 
         result = play_bag(folder, topics_of(args), args.speed, args.loop, args.namespace,
@@ -211,7 +220,8 @@ def _play(args: argparse.Namespace) -> dict[str, Any]:
         _say(args, f"published {result['messages']} messages of {folder}")
         return result
     result = play_sequence(
-        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait, args.clock
+        folder, args.rate, args.loop, args.namespace, args.map_frame, args.wait, args.clock,
+        args.depth_unit or 0.0,
     )
     _say(args, f"published {result['frames']} frames of {folder}")
     return result

@@ -28,6 +28,25 @@ def add_every(one: argparse.ArgumentParser) -> None:
     one.add_argument("--every", type=int, default=1, help="use every n-th frame of a sequence")
 
 
+def add_depth_unit(one: argparse.ArgumentParser) -> None:
+    """--depth-unit, of commands that read depth images."""
+    one.add_argument("--depth-unit", type=_metres, metavar="METRES",
+                     help="metres per unit of the depth images, 0.0002 or 1/5000; short for "
+                     "--set camera.depth_unit_m=...")
+
+
+def _metres(text: str) -> float:
+    """A number, or a quotient of two."""
+    above, _, below = text.partition("/")
+    try:
+        metres = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        metres = -1.0
+    if not 0 < metres <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of a unit, as 0.0002 or 1/5000")
+    return metres
+
+
 def add_topics(one: argparse.ArgumentParser) -> None:
     """--camera and --topic."""
     one.add_argument("--camera", default="generic", metavar="PRESET",
@@ -52,6 +71,7 @@ def config_of(args: argparse.Namespace) -> Config:
         "encoder.name": args.encoder,
         _VOXEL_SIZE: args.voxel_size,
         "purify.embedding": args.embedding,
+        "camera.depth_unit_m": getattr(args, "depth_unit", None),
     }
     if getattr(args, "every", 1) < 1:
         raise InputError(f"--every is {args.every}, expected 1 or more")

@@ -27,7 +27,8 @@ from geopurify_ros.core.query import (
     summarize,
 )
 from geopurify_ros.data import render
-from geopurify_ros.data.bag import Bag, is_bag
+from geopurify_ros.data.bag import Bag
+from geopurify_ros.data.bag_files import is_bag
 from geopurify_ros.data.export import write_labeled_ply
 from geopurify_ros.data.map_file import MAP_KIND, load_map, save_map
 from geopurify_ros.data.sequence import Sequence
@@ -36,6 +37,7 @@ from geopurify_ros.data.targets import check_target, save_picture
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
+from geopurify_ros.evaluate.verdict import Verdict, by_kind
 
 _PICTURE_PX = 720
 
@@ -61,8 +63,8 @@ def map_to_file(
             frames: Iterator[RgbdFrame] = itertools.islice(bag.frames(), 0, None, every)
             total = -(-bag.num_frames // every)
             return _map_frames(frames, total, bag.refused, source, out, config)
-    sequence = Sequence(source)
-    refused: Counter[str] = Counter()
+    sequence = Sequence(source, config.camera.depth_unit_m)
+    refused = Counter(sequence.refused)
     numbers = range(0, len(sequence), every)
     frames = _readable_frames(sequence, numbers, refused)
     return _map_frames(frames, len(numbers), refused, source, out, config)
@@ -86,17 +88,18 @@ def _map_frames(
     out: Path,
     config: Config,
 ) -> dict[str, Any]:
-    pipeline = new_pipeline(config)
+    pipeline, verdict = new_pipeline(config), Verdict(config.depth)
     num_frames = 0
     for frame in tqdm(frames, total=total, desc="map", unit="frame"):
+        verdict.read(frame)
         try:
-            pipeline.integrate(frame)
+            verdict.used(frame, pipeline.integrate(frame).num_points)
             num_frames += 1
         except InputError as error:
             refused[str(error)] += 1
     if len(pipeline.map) == 0:
-        reason = refused.most_common(1)[0][0] if refused else "it has none"
-        raise InputError(f"no frame of {source} could be used: {reason}")
+        reason = next(iter(by_kind(refused)), "it has none")
+        raise InputError(f"no frame of {source} could be used: {reason}{verdict.depth_hint}")
     pipeline.settle()
     save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame)
     return {
@@ -105,6 +108,7 @@ def _map_frames(
         "num_frames": num_frames,
         "num_refused": sum(refused.values()),
         "refused": dict(refused.most_common(5)),
+        "verdict": verdict.report(refused, pipeline.map),
         "num_voxels": len(pipeline.map),
         "bytes": out.stat().st_size,
         "median_ms": pipeline.stopwatch.median_ms(),
@@ -192,7 +196,7 @@ def picture(
 
 def evaluate_sequence(folder: Path, config: Config, every: int) -> dict[str, Any]:
     """Map and score a labelled sequence."""
-    sequence = Sequence(folder)
+    sequence = Sequence(folder, config.camera.depth_unit_m)
     mapped = map_sequence(sequence, new_pipeline(config), every)
     return evaluate(mapped, folder.resolve().name)
 

@@ -177,8 +177,15 @@ class CameraConfig:
     )
     depth_transport: str = setting(
         "raw",
-        "raw: sensor_msgs/Image; compressed: PNG on <depth topic>/compressedDepth",
-        choices=("raw", "compressed"),
+        "raw: sensor_msgs/Image; compressed: PNG on <depth topic>/compressedDepth; png: 16-bit "
+        "PNG on <depth topic>/compressed",
+        choices=("raw", "compressed", "png"),
+    )
+    depth_unit_m: float = setting(
+        0.0,
+        "metres per unit of the depth images, 0.0002 for TUM's 1/5000; 0: millimetres of "
+        "integers, metres of floats",
+        low=0.0, high=1.0,
     )
     depth_registered: bool = setting(
         True,

@@ -132,7 +132,8 @@ def generate_launch_description():
                               "compressed set rgb_transport and depth_transport"),
         DeclareLaunchArgument("rgb_transport", default_value="", choices=["", *TRANSPORTS],
                               description="how colour comes; empty: as the parameter file says"),
-        DeclareLaunchArgument("depth_transport", default_value="", choices=["", *TRANSPORTS],
+        DeclareLaunchArgument("depth_transport", default_value="",
+                              choices=["", *TRANSPORTS, "png"],
                               description="how depth comes; empty: as the parameter file says"),
         DeclareLaunchArgument("autostart", default_value="", choices=["", "true", "false"],
                               description="configure and activate the node; false: wait for "

@@ -52,7 +52,8 @@ class Camera(Node):
         if config.depth_transport == "raw":
             self.depth = self.create_publisher(Image, "depth/image", qos)
         else:
-            topic = "depth/image/compressedDepth"
+            suffix = {"compressed": "compressedDepth", "png": "compressed"}
+            topic = f"depth/image/{suffix[config.depth_transport]}"
             self.depth = self.create_publisher(CompressedImage, topic, qos)
         self.info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
         self.tf = self.create_publisher(TFMessage, "/tf", 20)

@@ -59,17 +59,63 @@ def test_the_rational_model_with_no_denominator_is_plumb_bob():
     np.testing.assert_array_equal(five, eight)
 
 
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", "", "radtan",
+                                   "Brown Conrady"])
+@pytest.mark.parametrize("surplus", [0, 1, 3, 7, 9])
+def test_surplus_zeros_are_no_other_model(model, surplus):
+    """Drivers publish 8, 12 or 14 numbers, as their library holds them."""
+    five = rectify.check_distortion("plumb_bob", np.array(PLUMB_BOB))
+    filled = rectify.check_distortion(model, np.array([*PLUMB_BOB, *[0.0] * surplus]))
+    np.testing.assert_array_equal(filled, five)
+    four = rectify.check_distortion(model, np.array(PLUMB_BOB[:4]))
+    np.testing.assert_array_equal(four, [*PLUMB_BOB[:4], *[0.0] * 8])
+
+
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", ""])
+def test_a_denominator_is_used_whatever_the_name(model):
+    eight = np.array([*PLUMB_BOB, 0.2, -0.05, 0.01])
+    for zeros in (0, 4, 6):
+        lens = rectify.check_distortion(model, np.pad(eight, (0, zeros)))
+        np.testing.assert_array_equal(lens[:8], eight)
+        assert not lens[8:].any()
+
+
+def test_a_thin_prism_moves_pixels_as_the_formula_says():
+    """x'' += s1 r2 + s2 r4, y'' += s3 r2 + s4 r4."""
+    d = np.array([0.0] * 8 + [0.05, 0.01, -0.04, 0.02])
+    lens = rectify.check_distortion("rational_polynomial", np.pad(d, (0, 2)))
+    image = np.arange(SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE)
+    ideal = rectify.Undistortion(lens, K, SIZE).apply(image, np.nan)
+    for v, u in ((20, 30), (60, 80), (100, 40), (90, 130)):
+        x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
+        r2 = x * x + y * y
+        ud = round(K[0, 0] * (x + 0.05 * r2 + 0.01 * r2 * r2) + K[0, 2])
+        vd = round(K[1, 1] * (y - 0.04 * r2 + 0.02 * r2 * r2) + K[1, 2])
+        assert ideal[v, u] == image[vd, ud]
+
+
+def test_a_tilted_sensor_is_refused_by_name():
+    with pytest.raises(InputError, match="'rational_polynomial' has a tilted sensor"):
+        rectify.check_distortion("rational_polynomial", np.array([*PLUMB_BOB, *[0.0] * 8, 0.1]))
+
+
 @pytest.mark.parametrize(("model", "d"), [
-    ("equidistant", [0.0] * 4), ("fisheye", []), ("mei", [0.1] * 4)])
+    ("equidistant", [0.0] * 4), ("fisheye", []), ("mei", [0.1] * 4),
+    ("Kannala-Brandt", [0.0] * 4), ("inverse_brown_conrady", [0.1] * 5)])
 def test_other_models_are_refused_by_name(model, d):
     with pytest.raises(InputError, match=f"'{model}' is not supported"):
         rectify.check_distortion(model, np.array(d))
 
 
-@pytest.mark.parametrize("d", [[0.1], [0.1] * 6, [np.nan] * 5])
+@pytest.mark.parametrize("d", [[0.1], [0.1] * 6, [0.1] * 11, [np.nan] * 5])
 def test_coefficients_that_do_not_belong_are_refused(d):
     with pytest.raises(InputError, match="coefficients"):
         rectify.check_distortion("plumb_bob", np.array(d))
+
+
+def test_coefficients_of_no_lens_are_refused():
+    with pytest.raises(InputError, match="5 distortion coefficients do not belong"):
+        rectify.check_distortion("none", np.array(PLUMB_BOB))
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "", "none", "inverse_brown_conrady"])

@@ -12,7 +12,8 @@ from ros_harness import ColorEncoder
 from geopurify_ros.cameras import Topics, camera, with_topics
 from geopurify_ros.cli import main, sample_room
 from geopurify_ros.config import Config, with_values
-from geopurify_ros.data.bag import Bag, is_bag
+from geopurify_ros.data.bag import Bag
+from geopurify_ros.data.bag_files import is_bag
 from geopurify_ros.data.map_file import load_map
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError

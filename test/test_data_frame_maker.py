@@ -1,4 +1,6 @@
-"""Messages of one moment to a frame: no pixel that its lens did not see has depth."""
+"""Camera infos that do not describe the image at hand as plainly as they should."""
+
+from __future__ import annotations
 
 from types import SimpleNamespace
 
@@ -6,113 +8,104 @@ import numpy as np
 import pytest
 
 from geopurify_ros.config import CameraConfig
+from geopurify_ros.data.camera_info import image_sizes, intrinsics_from_info
 from geopurify_ros.data.frame_maker import FrameMaker, Shot, Topics
+from geopurify_ros.errors import InputError
 
-PINCUSHION = (0.15, 0.0, 0.0, 0.0, 0.0)  # of an ideal image, the corners are not in the distorted
-HEADER = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0), frame_id="camera")
-SIZE = (240, 320)
-HALF_SIZE = (120, 160)
-DOUBLE_SIZE = (480, 640)  # of depth: colour keeps its size
+K = np.array([[600.0, 0, 319.5], [0, 610.0, 239.5], [0, 0, 1]])
+TOPICS = Topics("/rgb", "/depth", "/info", "/depth_info")
 
 
-def info_of(size, distortion=(0.0,) * 5, focal=250.0):
-    focal *= size[1] / SIZE[1]
-    k = [focal, 0, size[1] / 2 - 0.5, 0, focal, size[0] / 2 - 0.5, 0, 0, 1]
+def info_of(size=(480, 640), binning=(0, 0), roi=(0, 0, 0, 0), k=K, frame="color", d=()):
+    """`roi` as x offset, y offset, width, height."""
+    region = SimpleNamespace(
+        **dict(zip(("x_offset", "y_offset", "width", "height"), roi, strict=True)))
     return SimpleNamespace(
-        height=size[0], width=size[1], distortion_model="plumb_bob", k=k, d=list(distortion),
-        r=[0.0] * 9, p=[focal, 0, k[2], 0, 0, focal, k[5], 0, 0, 0, 1, 0], header=HEADER)
+        header=SimpleNamespace(frame_id=frame), height=size[0], width=size[1], k=k.reshape(-1),
+        p=np.c_[k, np.zeros(3)].reshape(-1), d=d, distortion_model="plumb_bob",
+        binning_x=binning[0], binning_y=binning[1], roi=region)
 
 
-def image_of(array, encoding):
-    array = np.ascontiguousarray(array)
-    return SimpleNamespace(
-        header=HEADER, height=array.shape[0], width=array.shape[1], encoding=encoding,
-        step=array.strides[0], data=array.tobytes(), is_bigendian=0)
+def shot_of(size, info, depth_info=None, depth_frame="color"):
+    def image(encoding, pixels, frame):
+        stamp = SimpleNamespace(sec=1, nanosec=0)
+        return SimpleNamespace(
+            header=SimpleNamespace(frame_id=frame, stamp=stamp), height=size[0], width=size[1],
+            encoding=encoding, is_bigendian=0, step=pixels.strides[0], data=pixels.tobytes())
+
+    rgb = image("rgb8", np.full((*size, 3), 90, np.uint8), "color")
+    depth = image("16UC1", np.full(size, 1500, np.uint16), depth_frame)
+    return Shot(rgb, depth, info, np.eye(4), depth_info)
 
 
-def frame_of(camera, info, depth_size=SIZE, depth_info=None, rgb=None):
-    rgb = np.full((*SIZE, 3), 200, np.uint8) if rgb is None else rgb
-    depth = np.full(depth_size, 2000, np.uint16)
-    maker = FrameMaker(camera, Topics("rgb", "depth", "info", "depth_info"))
-    return maker.make(Shot(image_of(rgb, "rgb8"), image_of(depth, "16UC1"), info, np.eye(4),
-                           depth_info, np.eye(4)))
+def seen_through(intrinsics, block, offset):
+    """(u, v) of the whole sensor in the middle of each pixel's block: pinned by projection."""
+    u, v = np.array([[0, 0], [10, 5], [31, 17]]).T
+    x = (u - intrinsics[0, 2]) / intrinsics[0, 0]
+    y = (v - intrinsics[1, 2]) / intrinsics[1, 1]
+    whole = np.stack((K[0, 0] * x + K[0, 2], K[1, 1] * y + K[1, 2]), axis=1)
+    middle = np.stack((u, v), axis=1) * block + (np.array(block) - 1) / 2 + offset
+    np.testing.assert_allclose(whole, middle, atol=1e-9)
 
 
-def seen(distortion):
-    """Which ideal pixels a plumb_bob lens without k2, p1, p2, k3 images, by the formula."""
-    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
-    x, y = (u - 159.5) / 250, (v - 119.5) / 250
-    radial = 1 + distortion[0] * (x * x + y * y)
-    u, v = np.rint(250 * x * radial + 159.5), np.rint(250 * y * radial + 119.5)
-    return (u >= 0) & (u < SIZE[1]) & (v >= 0) & (v < SIZE[0])
+@pytest.mark.parametrize(("size", "binning", "roi", "block", "offset"), [
+    ((480, 640), (0, 0), (0, 0, 0, 0), (1, 1), (0, 0)),
+    ((480, 640), (1, 1), (0, 0, 640, 480), (1, 1), (0, 0)),
+    ((240, 320), (2, 2), (0, 0, 0, 0), (2, 2), (0, 0)),
+    ((240, 160), (4, 2), (0, 0, 0, 0), (4, 2), (0, 0)),
+    ((400, 560), (0, 0), (40, 60, 560, 400), (1, 1), (40, 60)),
+    ((200, 280), (2, 2), (40, 60, 560, 400), (2, 2), (40, 60)),
+    ((480, 640), (2, 2), (40, 60, 560, 400), (1, 1), (0, 0)),  # whole, whatever the driver says
+])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_the_matrix_is_that_of_the_image_at_hand(size, binning, roi, block, offset, rectified):
+    info = info_of(binning=binning, roi=roi)
+    assert size in image_sizes(info)
+    seen_through(intrinsics_from_info(info, size, rectified), block, offset)
+    made = FrameMaker(CameraConfig(rectified=rectified), TOPICS).make(shot_of(size, info))
+    seen_through(made.intrinsics, block, offset)
 
 
-@pytest.mark.parametrize("registered", [True, False])
-def test_what_the_color_lens_did_not_see_has_no_depth(registered):
-    frame = frame_of(CameraConfig(depth_registered=registered), info_of(SIZE, PINCUSHION),
-                     *() if registered else (DOUBLE_SIZE, info_of(DOUBLE_SIZE)))
-    black = (frame.rgb == 0).all(axis=2)
-    np.testing.assert_array_equal(black, ~seen(PINCUSHION))
-    assert 0.01 < black.mean() < 0.3
-    assert np.isnan(frame.depth_m[black]).all()
-    assert np.isfinite(frame.depth_m[~black]).all()
+@pytest.mark.parametrize(("size", "binning", "roi", "block", "offset"), [
+    ((240, 320), (2, 2), (0, 0, 0, 0), (2, 2), (0, 0)),
+    ((120, 160), (4, 4), (0, 0, 0, 0), (4, 4), (0, 0)),
+    ((200, 280), (0, 0), (180, 140, 280, 200), (1, 1), (180, 140)),
+])
+def test_a_driver_that_writes_the_size_of_its_small_image(size, binning, roi, block, offset):
+    """K is still that of the sensor: its principal point tells."""
+    info = info_of(size=size, binning=binning, roi=roi)
+    seen_through(intrinsics_from_info(info, size), block, offset)
+    small = intrinsics_from_info(info_of(binning=binning, roi=roi), size)
+    again = info_of(size=size, binning=binning, roi=roi, k=small)  # and this one wrote both
+    np.testing.assert_allclose(intrinsics_from_info(again, size), small)
 
 
-def test_a_color_pixel_that_shrinking_mixes_with_black_has_no_depth():
-    frame = frame_of(CameraConfig(depth_registered=False), info_of(SIZE, PINCUSHION),
-                     HALF_SIZE, info_of(HALF_SIZE))
-    assert frame.rgb.shape[0] < SIZE[0]
-    darker = (frame.rgb < 199).any(axis=2)
-    assert darker.any()
-    assert np.isnan(frame.depth_m[darker]).all()
-    assert np.isfinite(frame.depth_m).mean() > 0.8
+def test_another_size_is_refused_with_all_that_it_could_be():
+    info = info_of(binning=(2, 2))
+    with pytest.raises(InputError, match=(
+        "/rgb: the image is 400 x 300, /info says 640 x 480 or 320 x 240"
+    )):
+        FrameMaker(CameraConfig(), TOPICS).make(shot_of((300, 400), info))
 
 
-@pytest.mark.parametrize("registered", [True, False])
-def test_of_rectified_images_too(registered):
-    """image_proc publishes K and D of the lens with what it undistorted: black outside."""
-    rgb = np.where(seen(PINCUSHION)[..., None], np.full((*SIZE, 3), 200, np.uint8), 0)
-    frame = frame_of(
-        CameraConfig(depth_registered=registered, rectified=True), info_of(SIZE, PINCUSHION),
-        *(SIZE, None) if registered else (DOUBLE_SIZE, info_of(DOUBLE_SIZE)),
-        rgb=rgb.astype(np.uint8))
-    np.testing.assert_array_equal(np.isnan(frame.depth_m), ~seen(PINCUSHION))
+@pytest.mark.parametrize(("k", "reason"), [
+    (np.eye(3), "field of view of 180 x 180 degrees in an image of 640 x 480"),
+    (2 * K / [[1, 1, 1], [1, 1, 1], [2, 2, 2]], r"principal point \(639, 479\) is outside"),
+    (K.T, "third row of the camera matrix"), (np.zeros((3, 3)), "calibrated")])
+def test_a_matrix_that_cannot_be_is_refused(k, reason):
+    with pytest.raises(InputError, match=f"^/info: .*{reason}"):
+        FrameMaker(CameraConfig(), TOPICS).make(shot_of((480, 640), info_of(k=k)))
 
 
-def test_rectified_images_of_an_unknown_lens_or_without_one_are_taken_whole():
-    fisheye = info_of(SIZE, PINCUSHION)
-    fisheye.distortion_model = "equidistant"
-    untold = info_of(SIZE, PINCUSHION)
-    untold.k = [0.0] * 9
-    for info in (fisheye, untold, info_of(SIZE)):
-        frame = frame_of(CameraConfig(rectified=True), info)
-        assert np.isfinite(frame.depth_m).all()
-
-
-def test_a_rectified_image_with_a_matrix_of_its_own_sees_as_far_as_its_lens():
-    """P of half the focal length shows the whole lens in the middle, and nothing around it."""
-    info = info_of(SIZE, (1e-9, 0.0, 0.0, 0.0, 0.0))
-    info.p[0] = info.p[5] = 125.0
-    depth_m = frame_of(CameraConfig(rectified=True), info).depth_m
-    inside = np.isfinite(depth_m)
-    assert inside[61:179, 81:239].all()
-    assert inside.mean() == pytest.approx(0.25, abs=0.01)
-
-
-def test_depth_of_a_lens_of_its_own_ends_where_that_lens_does():
-    frame = frame_of(CameraConfig(depth_registered=False), info_of(SIZE), depth_info=info_of(
-        SIZE, PINCUSHION))
-    lost = np.isnan(frame.depth_m)
-    assert lost[0, 0]
-    assert not lost[120, 160]
-    assert lost.mean() == pytest.approx((~seen(PINCUSHION)).mean(), abs=0.02)
-
-
-def test_a_lens_that_folds_back_shows_nothing_twice():
-    """At k1 = -0.5 rays beyond r = 0.82 would come nearer to the middle again."""
-    info = info_of(SIZE, (-0.5, 0.0, 0.0, 0.0, 0.0), focal=125.0)
-    frame = frame_of(CameraConfig(), info)
-    v, u = np.mgrid[: SIZE[0], : SIZE[1]]
-    radius = np.hypot((u - 159.5) / 125, (v - 119.5) / 125)
-    assert np.isnan(frame.depth_m[radius > 0.83]).all()
-    assert np.isfinite(frame.depth_m[radius < 0.80]).all()
+def test_depth_that_is_not_registered_is_known_by_its_own_camera_info():
+    wide = K * [[0.6], [0.6], [1]] + [[0, 0, 128], [0, 0, 96], [0, 0, 0]]
+    maker = FrameMaker(CameraConfig(), TOPICS)
+    own = info_of(k=wide, frame="depth")
+    with pytest.raises(InputError, match=(
+        r"^/depth: fx = 360 in /depth_info, but colour has 600 .*camera\.depth_registered to false"
+    )):
+        maker.make(shot_of((480, 640), info_of(), own, depth_frame="depth"))
+    # the camera info of another topic: registered depth has the frame of colour
+    assert maker.make(shot_of((480, 640), info_of(), own)).intrinsics[0, 0] == 600
+    same = info_of(frame="depth")
+    assert maker.make(shot_of((480, 640), info_of(), same, depth_frame="depth")).stamp_ns

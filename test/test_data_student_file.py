@@ -126,6 +126,7 @@ def test_files_that_are_no_students_are_refused(tmp_path, spoil):
     elif spoil == "nothing":
         path.write_bytes(b"")
     elif spoil == "map":
+        path.unlink()
         write_tensors(path, net.state_dict(), "geopurify_map", {})
     else:
         values = dataclasses.asdict(header)

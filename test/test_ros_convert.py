@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from geopurify_ros.core.palette import label_color
 from geopurify_ros.data import messages
+from geopurify_ros.data.camera_info import intrinsics_from_info
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros import clouds, convert
 from geopurify_ros.ros.point_cloud2 import (
@@ -58,7 +59,7 @@ def test_stamps_are_exact():
 
 def test_uncalibrated_camera_info_is_refused():
     with pytest.raises(InputError, match="calibrated"):
-        messages.intrinsics_from_info(CameraInfo())
+        intrinsics_from_info(CameraInfo(), (48, 64))
 
 
 def test_labelled_cloud_carries_all_fields():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 from geopurify_ros.errors import InputError, expect_shape
 
 _ROTATION_TOLERANCE = 1e-3
+_ROW_TOLERANCE = 1e-6
+_SKEW_TOLERANCE = 0.01  # of the focal length; it is not used
+_OFF_CENTER = 0.4  # share of the image; a matrix of twice the size puts it at the very edge
+_FOV_DEG = (2.0, 165.0)  # from a telephoto lens to where a pinhole image ends
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,39 @@ class RgbdFrame:
 
 
 def check_intrinsics(intrinsics: NDArray[np.float64]) -> None:
-    """Raise InputError unless (3, 3) `intrinsics` is finite with positive focal lengths."""
+    """Raise InputError unless (3, 3) `intrinsics` is the matrix of a pinhole camera."""
     expect_shape(intrinsics, (3, 3), "intrinsics")
     finite = bool(np.isfinite(intrinsics).all())
     if not finite or intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
         raise InputError(
             f"the focal length fx = {intrinsics[0, 0]}, fy = {intrinsics[1, 1]} is not positive: "
             "is the camera calibrated?"
+        )
+    if np.abs(intrinsics[2] - (0, 0, 1)).max() > _ROW_TOLERANCE:
+        row = " ".join(f"{value:g}" for value in intrinsics[2])
+        raise InputError(
+            f"the third row of the camera matrix is {row}, not 0 0 1: is it transposed?"
+        )
+    skew = max(abs(intrinsics[0, 1]), abs(intrinsics[1, 0]))
+    if skew > _SKEW_TOLERANCE * intrinsics[0, 0]:
+        raise InputError(f"the camera matrix is skewed by {skew:g}, which no camera is")
+
+
+def check_view(intrinsics: NDArray[np.float64], size: tuple[int, ...]) -> None:
+    """Raise InputError unless (3, 3) `intrinsics` can be those of an image of `size` (H, W)."""
+    height, width = size
+    (fx, _, cx), (_, fy, cy) = intrinsics[0], intrinsics[1]
+    fov = [math.degrees(2 * math.atan(side / (2 * f))) for side, f in ((width, fx), (height, fy))]
+    if min(fov) < _FOV_DEG[0] or max(fov) > _FOV_DEG[1]:
+        raise InputError(
+            f"fx = {fx:g}, fy = {fy:g} would be a field of view of {fov[0]:.0f} x {fov[1]:.0f} "
+            f"degrees in an image of {width} x {height} pixels: is this its camera matrix?"
+        )
+    if max(abs(cx / width - 0.5), abs(cy / height - 0.5)) > _OFF_CENTER:
+        raise InputError(
+            f"the principal point ({cx:g}, {cy:g}) is outside the image of {width} x {height} "
+            f"pixels, or at its edge: the camera matrix seems to be that of images of about "
+            f"{2 * cx:.0f} x {2 * cy:.0f}"
         )
 
 

@@ -14,34 +14,50 @@ from numpy.typing import NDArray
 
 from geopurify_ros.errors import InputError
 
-_MODELS = {"plumb_bob": 5, "rational_polynomial": 8, "": 0, "none": 0}  # coefficients at most
-_FISHEYE = ("equidistant", "fisheye", "kannala_brandt")
+# names of the one family that is undone here: plumb_bob is rational without a denominator
+_PLUMB_BOB = ("plumb_bob", "radtan", "radial_tangential", "brown_conrady", "")
+_RATIONAL = ("rational_polynomial", "rational")
+_FISHEYE = ("equidistant", "fisheye", "kannala_brandt", "kannala_brandt4")
+_LENGTHS = (4, 5, 8, 12)  # k1 k2 p1 p2 | k3 | k4 k5 k6 | s1 s2 s3 s4; then the tilt of the sensor
+_NUM_COEFFICIENTS = 12
+_OFF_CENTER = 0.1  # share of an image that principal points may differ by
+_WIDER = 3.0  # ratio of two fields of view
 _WIDEST_RAY = 4.0  # tangent of the angle to the axis, 76 degrees: no such lens sees farther
 _COARSER = 0.9  # colour is scaled to this share of the depth camera's resolution, so that the
 # projected depth covers its pixels without holes
 
 
 def check_distortion(model: str, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(8,) k1 k2 p1 p2 k3 k4 k5 k6 of a lens; zeros where it needs no correction.
+    """(12,) k1 k2 p1 p2 k3 k4 k5 k6 s1 s2 s3 s4 of a lens; zeros where it needs no correction.
+
+    Drivers fill up with zeros to the 8, 12 or 14 numbers that their library holds, and few keep
+    to the name: a plumb_bob with k4 to k6 is a rational_polynomial.
 
     Raises:
         InputError: a model that is not known, or coefficients that do not belong to it.
     """
     if not np.isfinite(coefficients).all():
         raise InputError("the distortion coefficients are not finite")
-    known = model in _MODELS
-    if not known and (model in _FISHEYE or coefficients.any()):
+    name = "_".join(model.lower().replace("-", " ").replace("_", " ").split())
+    known = name in (*_PLUMB_BOB, *_RATIONAL)
+    if name in _FISHEYE or (coefficients.any() and not known and name != "none"):
         raise InputError(
             f"the distortion model '{model}' is not supported (plumb_bob and rational_polynomial "
             "are): subscribe to rectified images and set camera.rectified"
         )
     if not coefficients.any():
-        return np.zeros(8)
-    if len(coefficients) > _MODELS[model] or len(coefficients) < 4:
+        return np.zeros(_NUM_COEFFICIENTS)
+    if coefficients[_NUM_COEFFICIENTS:].any():
         raise InputError(
-            f"{len(coefficients)} distortion coefficients do not belong to model '{model}'"
+            f"the distortion model '{model}' has a tilted sensor, which is not supported: "
+            "subscribe to rectified images and set camera.rectified"
         )
-    return np.pad(coefficients, (0, 8 - len(coefficients)))
+    used = int(np.flatnonzero(coefficients)[-1]) + 1
+    length = len(coefficients)
+    if not known or length < _LENGTHS[0] or (used == length and length not in _LENGTHS):
+        raise InputError(f"{length} distortion coefficients do not belong to model '{model}'")
+    given = coefficients[:_NUM_COEFFICIENTS]
+    return np.pad(given, (0, _NUM_COEFFICIENTS - len(given)))
 
 
 class Undistortion:
@@ -49,7 +65,7 @@ class Undistortion:
 
     def __init__(
         self,
-        coefficients: NDArray[np.float64],  # (8,)
+        coefficients: NDArray[np.float64],  # (12,)
         intrinsics: NDArray[np.float64],  # (3, 3), of the distorted image
         size: tuple[int, int],  # H, W
         T_pixel_ray: NDArray[np.float64] | None = None,  # (3, 3)
@@ -87,18 +103,18 @@ def _distort(
     x: NDArray[np.float64], y: NDArray[np.float64], coefficients: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normalised ideal coordinates to distorted ones."""
-    _, _, p1, p2, *_ = coefficients
+    _, _, p1, p2, _, _, _, _, s1, s2, s3, s4 = coefficients
     r2 = x * x + y * y
     radial = _radial(r2, coefficients)
-    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    distorted_x = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + r2 * (s1 + s2 * r2)
+    distorted_y = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + r2 * (s3 + s4 * r2)
     finite = np.isfinite(distorted_x) & np.isfinite(distorted_y)
     return np.where(finite, distorted_x, np.inf), np.where(finite, distorted_y, np.inf)
 
 
 def _radial(r2: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distorted over ideal radius, of the square of the ideal one."""
-    k1, k2, _, _, k3, k4, k5, k6 = coefficients
+    k1, k2, _, _, k3, k4, k5, k6 = coefficients[:8]
     stretch: NDArray[np.float64] = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (
         1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
     return stretch
@@ -140,6 +156,39 @@ def register_depth(
             np.minimum.at(nearest, pixel, z[inside])
     nearest[np.isinf(nearest)] = np.nan
     return nearest.reshape(height, width).astype(np.float32)
+
+
+def check_alike(
+    color_intrinsics: NDArray[np.float64],
+    color_size: tuple[int, ...],  # H, W
+    depth_intrinsics: NDArray[np.float64],
+    depth_size: tuple[int, ...],
+) -> None:
+    """Raise InputError unless two cameras of one place can see the same.
+
+    A matrix of images of another size puts the principal point elsewhere in the image, which
+    lenses of different width do not.
+    """
+    sizes = (np.array(color_size)[::-1], np.array(depth_size)[::-1])
+    color, depth = (
+        (k[:2, 2] / size, size / k[[0, 1], [0, 1]])
+        for k, size in zip((color_intrinsics, depth_intrinsics), sizes, strict=True)
+    )
+    ratio = color[1] / depth[1]
+    if np.abs(color[0] - depth[0]).max() > _OFF_CENTER or not (
+        (ratio > 1 / _WIDER) & (ratio < _WIDER)
+    ).all():
+        said = [
+            f"{name} of {size[0]} x {size[1]} pixels with fx = {k[0, 0]:g}, cx = {k[0, 2]:g}, "
+            f"cy = {k[1, 2]:g}"
+            for name, size, k in zip(
+                ("colour", "depth"), sizes, (color_intrinsics, depth_intrinsics), strict=True
+            )
+        ]
+        raise InputError(
+            f"{said[0]} and {said[1]} do not look the same way: is a camera matrix that of images "
+            "of another size?"
+        )
 
 
 def color_scale(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,11 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import CameraConfig, Config
 from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.data.bag_files import open_bag
 from geopurify_ros.data.frame_maker import FrameMaker, Shot
 from geopurify_ros.data.frame_maker import Topics as Names
 from geopurify_ros.data.messages import stamp_ns
@@ -36,11 +36,7 @@ _TYPES = {
 }
 TF_TOPICS = ("/tf", "/tf_static")
 _WHOLE_BAG_S = 1e9
-
-
-def is_bag(path: Path) -> bool:
-    """Whether this looks like a rosbag2: a folder with metadata.yaml, or a single file."""
-    return (path / "metadata.yaml").is_file() or path.suffix in (".mcap", ".db3")
+_log = logging.getLogger(__name__)
 
 
 class Bag:
@@ -54,12 +50,7 @@ class Bag:
         """
         self.path = path
         self.refused: Counter[str] = Counter()  # why frames could not be used
-        store = get_typestore(Stores.ROS2_KILTED)
-        try:
-            self._reader = AnyReader([path], default_typestore=store)
-            self._reader.open()
-        except Exception as error:  # damaged files: the library raises what it likes
-            raise InputError(f"{path} cannot be read as a rosbag2: {error}") from error
+        self._reader = open_bag(path)
         self._types = {c.topic: c.msgtype for c in self._reader.connections}
         try:
             self.topics = self._find_topics(topics, config)
@@ -93,7 +84,16 @@ class Bag:
     def raw(self, topics: set[str]) -> Iterator[tuple[str, int, bytes]]:
         """Topic, time of recording (ns) and serialised message, in order."""
         wanted = [c for c in self._reader.connections if c.topic in topics]
-        for connection, time_ns, data in self._reader.messages(connections=wanted):
+        messages = self._reader.messages(connections=wanted)
+        while True:
+            try:
+                connection, time_ns, data = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:  # damaged files: the library raises what it likes
+                _log.warning("%s is damaged (%s): what can be read before that is used",
+                             self.path, error)
+                return
             yield connection.topic, time_ns, bytes(data)
 
     def frames(self) -> Iterator[RgbdFrame]:

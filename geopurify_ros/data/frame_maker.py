@@ -13,16 +13,16 @@ from PIL import Image
 from geopurify_ros.config import CameraConfig
 from geopurify_ros.core import rectify
 from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.data.camera_info import image_sizes, intrinsics_from_info, region_of
 from geopurify_ros.data.compressed import depth_from_compressed, rgb_from_compressed
 from geopurify_ros.data.messages import (
     depth_from_image,
-    intrinsics_from_info,
-    intrinsics_from_projection,
     rgb_from_image,
     stamp_ns,
 )
 from geopurify_ros.errors import GeoPurifyError, InputError
 
+_SAME_FOCUS = 0.1  # share by which focal lengths of one camera differ at most
 _T = TypeVar("_T")
 
 
@@ -85,15 +85,18 @@ class FrameMaker:
             depth_from_image if config.depth_transport == "raw" else depth_from_compressed
         )
         rgb = _named(topics.rgb, decode_rgb, shot.rgb)
-        depth_m = _named(topics.depth, decode_depth, shot.depth)
-        lens = self._lens(topics.rgb, rgb.shape[:2], topics.info, shot.info)
+        depth_m = _named(topics.depth, decode_depth, shot.depth, config.depth_unit_m)
+        lens = self._lens(topics.rgb, _size(rgb), topics.info, shot.info)
         rgb = _ideal(lens, rgb, 0)
         stamp = stamp_ns(shot.rgb.header.stamp)
         if config.depth_registered:
-            lens = self._lens(topics.depth, depth_m.shape, topics.info, shot.info)
+            lens = self._lens(topics.depth, _size(depth_m), topics.info, shot.info)
+            self._check_registered(lens, shot, _size(depth_m))
             depth_m = _ideal_depth(lens, depth_m)
             return RgbdFrame(rgb, depth_m, lens.intrinsics, shot.T_map_color, stamp)
-        depth_lens = self._lens(topics.depth, depth_m.shape, topics.depth_info, shot.depth_info)
+        depth_lens = self._lens(
+            topics.depth, _size(depth_m), topics.depth_info, shot.depth_info
+        )
         depth_m = _ideal_depth(depth_lens, depth_m)
         assert shot.T_color_depth is not None
         rgb, depth_m, intrinsics = _registered(
@@ -101,53 +104,77 @@ class FrameMaker:
         )
         return RgbdFrame(rgb, depth_m, intrinsics, shot.T_map_color, stamp)
 
-    def _lens(self, topic: str, size: tuple[int, ...], info_topic: str, info: Any) -> _Lens:
+    def _lens(self, topic: str, size: tuple[int, int], info_topic: str, info: Any) -> _Lens:
         """The lens that `info` describes, once it is known to describe this image."""
-        if size != (info.height, info.width):
+        known = image_sizes(info)
+        if size not in known:
             advice = ""
             if topic == self._topics.depth and self._config.depth_registered:
                 advice = ": publish registered depth, or set camera.depth_registered to false"
+            says = " or ".join(f"{width} x {height}" for height, width in known)
             raise InputError(
-                f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says "
-                f"{info.width} x {info.height}{advice}"
+                f"{topic}: the image is {size[1]} x {size[0]}, {info_topic} says {says}{advice}"
             )
-        key = (size, info.distortion_model, tuple(info.k), tuple(info.d), tuple(info.p),
-               tuple(getattr(info, "r", ())))
+        key = (
+            size, info.height, info.width, info.distortion_model, tuple(info.k), tuple(info.d),
+            tuple(info.p), tuple(getattr(info, "r", ())), region_of(info),
+        )
         kept = self._lenses.get(info_topic)
         if kept is None or kept.key != key:
-            make = _make_rectified if self._config.rectified else _make_lens
-            kept = self._lenses[info_topic] = _named(info_topic, make, key, info)
+            kept = _named(info_topic, _make_lens, key, info, size, self._config.rectified)
+            self._lenses[info_topic] = kept
         return kept
 
+    def _check_registered(self, lens: _Lens, shot: Shot, size: tuple[int, int]) -> None:
+        """Depth that has its own camera info, of another camera than colour, is not registered."""
+        info, topics = shot.depth_info, self._topics
+        if info is None or info.header.frame_id != shot.depth.header.frame_id:
+            return
+        own = self._lens(topics.depth, size, topics.depth_info, info).intrinsics
+        ratio = own[[0, 1], [0, 1]] / lens.intrinsics[[0, 1], [0, 1]]
+        if np.abs(ratio - 1).max() > _SAME_FOCUS:
+            raise InputError(
+                f"{topics.depth}: fx = {own[0, 0]:g} in {topics.depth_info}, but colour has "
+                f"{lens.intrinsics[0, 0]:g} ({topics.info}): depth does not lie on the pixels of "
+                "colour, publish registered depth, or set camera.depth_registered to false"
+            )
 
-def _make_lens(key: tuple[Any, ...], info: Any) -> _Lens:
-    intrinsics = intrinsics_from_info(info)
+
+def _make_lens(
+    key: tuple[Any, ...], info: Any, size: tuple[int, int], rectified: bool
+) -> _Lens:
+    """Of the images as they come, or as image_proc has undistorted them."""
+    if rectified:
+        return _make_rectified(key, info, size)
+    intrinsics = intrinsics_from_info(info, size, False)
     coefficients = np.asarray(info.d, dtype=np.float64)
     lens = rectify.check_distortion(info.distortion_model, coefficients)
-    size = (int(info.height), int(info.width))
     undistortion = rectify.Undistortion(lens, intrinsics, size) if lens.any() else None
     unseen = None if undistortion is None else undistortion.unseen
     return _Lens(key, intrinsics, undistortion, unseen)
 
 
-def _make_rectified(key: tuple[Any, ...], info: Any) -> _Lens:
-    """Of images that image_proc has undistorted: the left part of P is their camera matrix.
+def _make_rectified(key: tuple[Any, ...], info: Any, size: tuple[int, int]) -> _Lens:
+    """Of images that image_proc has undistorted.
 
     Where K and D still tell the lens that was there, they tell what it did not see: black.
     """
-    projection = intrinsics_from_projection(info)
+    projection = intrinsics_from_info(info, size, True)
     try:
-        intrinsics = intrinsics_from_info(info)
+        intrinsics = intrinsics_from_info(info, size, False)
         lens = rectify.check_distortion(info.distortion_model, np.asarray(info.d, np.float64))
     except InputError:  # of a lens that we do not know, or that is not told: see it all
-        lens = np.zeros(8)
+        return _Lens(key, projection, None, None)
     if not lens.any():
         return _Lens(key, projection, None, None)
     rotation = np.array(getattr(info, "r", ()), dtype=np.float64)
     turn = rotation.reshape(3, 3) if rotation.any() else np.eye(3)
-    size = (int(info.height), int(info.width))
     unseen = rectify.Undistortion(lens, intrinsics, size, projection @ turn).unseen
     return _Lens(key, projection, None, unseen)
+
+
+def _size(image: NDArray[Any]) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
 
 
 def _ideal(lens: _Lens, image: NDArray[Any], outside: float) -> NDArray[Any]:

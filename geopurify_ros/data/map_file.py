@@ -189,8 +189,8 @@ def load_map(
             header = _read_header(path, text)
             _check_use(path, header, encoder_id, voxel_size_m, frame)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
         _check_content(path, header, state)
+        voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
         voxel_map.up_sum = _up_sum(header, state["attributes"])
     except InputError:
         raise

@@ -12,21 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geopurify_ros.core.frame import check_intrinsics
+from geopurify_ros.data import color_image
 from geopurify_ros.errors import InputError
 
-# encoding -> channels, order of red, green, blue among them
-_COLOR = {
-    "rgb8": (3, (0, 1, 2)),
-    "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, (0, 1, 2)),
-    "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)),
-}
-_DEPTH = {"16UC1": "u2", "32FC1": "f4"}
+# mono16 is what some drivers call 16UC1, 64FC1 what simulators make of 32FC1
+_DEPTH = {"16UC1": "u2", "mono16": "u2", "16SC1": "i2", "32SC1": "i4", "32FC1": "f4",
+          "64FC1": "f8"}
 _MAX_SIDE_PX = 16384
 MAX_PIXELS = 1 << 24  # 16 megapixels, more than any RGB-D camera has
 _QUATERNION_TOLERANCE = 0.1
+_TOO_FAR_M = 100.0  # no RGB-D camera has half of its pixels beyond
+_SPARSE = slice(None, None, 8)  # enough pixels for a median
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -40,20 +36,16 @@ def rgb_from_image(msg: Any) -> NDArray[np.uint8]:
     Raises:
         InputError: an encoding that is no colour, or data that does not fit the header.
     """
-    if msg.encoding not in _COLOR:
-        raise InputError(
-            f"encoding '{msg.encoding}' is not a colour encoding: use {', '.join(_COLOR)}"
-        )
-    channels, order = _COLOR[msg.encoding]
-    pixels = _rows(msg, channels).reshape(msg.height, msg.width, channels)
-    return np.ascontiguousarray(pixels[:, :, order])
+    rows, row_bytes = color_image.shape_of(msg.encoding, msg.height, msg.width)
+    return color_image.rgb_of(msg.encoding, _rows(msg, rows, row_bytes), msg.is_bigendian)
 
 
-def depth_from_image(msg: Any) -> NDArray[np.float32]:
+def depth_from_image(msg: Any, unit_m: float = 0.0) -> NDArray[np.float32]:
     """(H, W) metres of a depth sensor_msgs/Image, NaN where there is none (REP-117, REP-118).
 
     Raises:
-        InputError: an encoding that is no depth, or data that does not fit the header.
+        InputError: an encoding that is no depth, data that does not fit the header, or another
+            unit than `unit_m`.
     """
     if msg.encoding not in _DEPTH:
         raise InputError(
@@ -61,22 +53,38 @@ def depth_from_image(msg: Any) -> NDArray[np.float32]:
             "use 16UC1 (millimetres) or 32FC1 (metres)"
         )
     dtype = np.dtype((">" if msg.is_bigendian else "<") + _DEPTH[msg.encoding])
-    values = _rows(msg, dtype.itemsize).view(dtype)
-    return metres_from_mm(values) if msg.encoding == "16UC1" else valid_metres(values)
+    values = _rows(msg, msg.height, msg.width * dtype.itemsize).view(dtype)
+    return metres_of(values, unit_m)
 
 
-def metres_from_mm(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Metres of millimetres; 0 is "no depth"."""
-    depth_m = values.astype(np.float32) / np.float32(1000.0)
-    depth_m[values == 0] = np.nan
-    return depth_m
+def metres_of(values: NDArray[Any], unit_m: float = 0.0) -> NDArray[np.float32]:  # (H, W)
+    """Metres of stored depth, NaN for everything that is no distance.
 
+    `unit_m` is the length of the number 1; 0: millimetres of integers, metres of floats.
 
-def valid_metres(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Metres with NaN for everything that is no distance."""
-    depth_m = values.astype(np.float32)
+    Raises:
+        InputError: it cannot be that unit.
+    """
+    if values.dtype.kind != "f":
+        unit_m = unit_m or 0.001
+    elif unit_m in (0.0, 1.0):
+        unit_m = 1.0
+        _check_metres(values)
+    with np.errstate(over="ignore"):
+        # divided: the float32 of 1001 / 1000 is the nearest one to 1.001
+        depth_m = values.astype(np.float32) / np.float32(1.0 / unit_m)
     depth_m[~(np.isfinite(depth_m) & (depth_m > 0))] = np.nan
     return depth_m
+
+
+def _check_metres(values: NDArray[Any]) -> None:
+    sparse = values[_SPARSE, _SPARSE]
+    known = sparse[np.isfinite(sparse) & (sparse > 0)]
+    if known.size and np.median(known) > _TOO_FAR_M:
+        raise InputError(
+            f"half of the depth is beyond {np.median(known):.0f} m, these are no metres: for "
+            "millimetres set camera.depth_unit_m to 0.001 (--depth-unit 0.001)"
+        )
 
 
 def check_size(height: int, width: int) -> None:
@@ -86,42 +94,18 @@ def check_size(height: int, width: int) -> None:
         raise InputError(f"an image of {width} x {height} pixels cannot be right")
 
 
-def _rows(msg: Any, pixel_bytes: int) -> NDArray[np.uint8]:  # (H, W * pixel_bytes)
+def _rows(msg: Any, rows: int, row_bytes: int) -> NDArray[np.uint8]:  # (rows, row_bytes)
     """The pixel bytes without row padding."""
     check_size(msg.height, msg.width)
-    used = msg.width * pixel_bytes
-    if msg.step < used:
-        raise InputError(f"step {msg.step} is less than the {used} bytes of a row")
-    if len(msg.data) != msg.step * msg.height:
-        raise InputError(
-            f"{len(msg.data)} bytes of data, but step * height is {msg.step * msg.height}"
-        )
-    rows = np.frombuffer(msg.data, dtype=np.uint8).reshape(msg.height, msg.step)
-    return np.ascontiguousarray(rows[:, :used])
-
-
-def intrinsics_from_info(msg: Any) -> NDArray[np.float64]:
-    """(3, 3) camera matrix of a sensor_msgs/CameraInfo.
-
-    Raises:
-        InputError: the camera is not calibrated.
-    """
-    intrinsics = np.array(msg.k, dtype=np.float64).reshape(3, 3)
-    check_intrinsics(intrinsics)
-    return intrinsics
-
-
-def intrinsics_from_projection(msg: Any) -> NDArray[np.float64]:
-    """(3, 3) camera matrix of rectified images: the left part of P of a sensor_msgs/CameraInfo.
-
-    Raises:
-        InputError: there is no P.
-    """
-    intrinsics = np.array(msg.p, dtype=np.float64).reshape(3, 4)[:, :3]
-    if not intrinsics.any():
-        raise InputError("its projection P is empty, and camera.rectified is true")
-    check_intrinsics(intrinsics)
-    return intrinsics
+    step, size = msg.step, len(msg.data)
+    if size == rows * row_bytes:  # no padding, whatever step says: drivers leave it 0
+        step = row_bytes
+    if step < row_bytes:
+        raise InputError(f"step {step} is less than the {row_bytes} bytes of a row")
+    if size != step * rows:
+        raise InputError(f"{size} bytes of data, but step * height is {step * rows}")
+    data = np.frombuffer(msg.data, dtype=np.uint8).reshape(rows, step)
+    return np.ascontiguousarray(data[:, :row_bytes])
 
 
 def matrix_from_pose(

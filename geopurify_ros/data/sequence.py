@@ -3,6 +3,7 @@
 color/*.jpg|png, depth/*.png (uint16 millimetres, 0 = none), pose/*.txt (4x4 camera to world,
 optical axes, metres), intrinsic/intrinsic_color.txt and intrinsic_depth.txt (4x4); optionally
 label/*.png (class ids, 0 = unlabelled) and classes.json ({"classes": {"1": "chair", ...}}).
+What exporters write in their place is taken where it is plain: see frame_files and matrix_file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,50 +20,86 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geopurify_ros.core.frame import RgbdFrame, check_pose
+from geopurify_ros.core.frame import RgbdFrame, check_pose, check_view
+from geopurify_ros.core.rectify import check_alike
+from geopurify_ros.data.compressed import as_rgb
+from geopurify_ros.data.frame_files import frame_files
+from geopurify_ros.data.matrix_file import read_intrinsics, read_pose
+from geopurify_ros.data.messages import metres_of
 from geopurify_ros.errors import InputError
 
 _FRAME_INTERVAL_NS = 33_333_333  # the layout has no stamps; 30 Hz, the rate of the cameras
-_MAX_VALID_MM = 65_000  # Kinect exports mark missing depth with 65535
+_MAX_VALID = 65_000  # Kinect exports mark missing depth with 65535
+_DEPTH_MODES = ("I;16", "I;16B", "I;16L", "I", "F")
 _ROUNDING = 0.02  # of a rotation's products: three digits leave a tenth of it
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """One frame on disk."""
+
+    color: Path
+    depth: Path
+    stems: tuple[str, ...]  # what its labels may be called
+    T_world_camera: NDArray[np.float64]
 
 
 class Sequence:
     """A folder of posed RGB-D images; frames are read when asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        """Find the frames of `folder`.
+    def __init__(self, folder: Path, depth_unit_m: float = 0.0) -> None:
+        """Find the frames of `folder`; `depth_unit_m` is configuration camera.depth_unit_m.
 
         Raises:
-            InputError: not such a folder, or no frame in it.
+            InputError: not such a folder, no frame in it, or intrinsics of other images.
         """
         self.folder = folder
+        self._depth_unit_m = depth_unit_m
         for part in ("color", "depth", "pose", "intrinsic"):
             if not (folder / part).is_dir():
                 raise InputError(
                     f"{folder} is not a sequence: it has no folder {part}/ "
                     "(expected color/ depth/ pose/ intrinsic/)"
                 )
-        colors = {p.stem: p for p in (folder / "color").iterdir() if p.suffix in (".jpg", ".png")}
-        depths = {p.stem: p for p in (folder / "depth").glob("*.png")}
-        poses = {p.stem: p for p in (folder / "pose").glob("*.txt")}
-        names = sorted(colors.keys() & depths.keys() & poses.keys(), key=_frame_order)
-        self._poses, refused = _read_poses({n: poses[n] for n in names})
-        if refused:
+        self._frames, self.refused = _posed(frame_files(folder))
+        if self.refused:
             _log.warning("%s: %d frames have no usable pose and are left out (%s)", folder,
-                         len(refused), refused[0])
-        if not self._poses:
-            reason = f": {refused[0]}" if refused else ""
-            raise InputError(f"{folder} has no frame with colour, depth and a usable pose{reason}")
-        self._files = [(n, colors[n], depths[n]) for n in self._poses]
-        self._depth_intrinsics = read_matrix(folder / "intrinsic/intrinsic_depth.txt")[:3, :3]
-        self._color_intrinsics = read_matrix(folder / "intrinsic/intrinsic_color.txt")[:3, :3]
+                         len(self.refused), self.refused[0])
+        if not self._frames:
+            raise InputError(
+                f"{folder} has no frame with colour, depth and a usable pose: {self.refused[0]}"
+            )
+        self._depth_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_depth.txt")
+        self._color_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_color.txt")
+        self._check_first()
         self.class_names = _read_classes(folder / "classes.json")
+
+    def _check_first(self) -> None:
+        """Say before the work what would refuse every frame."""
+        first = self._frames[0]
+        try:
+            sizes = [_size(path) for path in (first.color, first.depth)]
+        except InputError:
+            return  # one damaged file; the others may be whole
+        self._check_sizes(*sizes)
+
+    def _check_sizes(self, color: tuple[int, ...], depth: tuple[int, ...]) -> None:
+        folder = self.folder / "intrinsic"
+        try:
+            for name, size, intrinsics in (("color", color, self._color_intrinsics),
+                                           ("depth", depth, self._depth_intrinsics)):
+                said = f"{folder}/intrinsic_{name}.txt does not fit {name}/"
+                check_view(intrinsics, size)
+            said = str(folder)
+            check_alike(self._color_intrinsics, color, self._depth_intrinsics, depth)
+        except InputError as error:
+            sizes = f"colour is {color[1]} x {color[0]}, depth {depth[1]} x {depth[0]}"
+            raise InputError(f"{said}: {error} ({sizes})") from error
 
     def __len__(self) -> int:
         """Number of frames."""
-        return len(self._files)
+        return len(self._frames)
 
     @property
     def has_labels(self) -> bool:
@@ -79,17 +117,13 @@ class Sequence:
         Raises:
             InputError: a file cannot be read.
         """
-        name, color_path, depth_path = self._files[number]
-        raw_depth = _read_image(depth_path)
-        if raw_depth.ndim != 2:
-            channels = raw_depth.shape[2]
-            raise InputError(f"{depth_path} is no depth image: it has {channels} channels")
-        depth_m = raw_depth.astype(np.float32) / 1000.0
-        depth_m[(raw_depth == 0) | (raw_depth > _MAX_VALID_MM)] = np.nan
-        image = _read_rgb(color_path)
+        files = self._frames[number]
+        depth_m = _read_depth(files.depth, self._depth_unit_m)
+        image = _read_rgb(files.color)
+        self._check_sizes(image.size[::-1], depth_m.shape)
         rgb = self._on_depth_pixels(image, depth_m.shape, Image.Resampling.BOX)
         return RgbdFrame(
-            rgb, depth_m, self._depth_intrinsics, self._poses[name], number * _FRAME_INTERVAL_NS
+            rgb, depth_m, self._depth_intrinsics, files.T_world_camera, number * _FRAME_INTERVAL_NS
         )
 
     def label(self, number: int, kind: str = "label") -> NDArray[np.int64]:
@@ -102,12 +136,13 @@ class Sequence:
         Raises:
             InputError: the file is missing, no single-channel image, or of a third size.
         """
-        name, color_path, depth_path = self._files[number]
-        path = self.folder / kind / f"{name}.png"
+        files = self._frames[number]
+        paths = [self.folder / kind / f"{stem}.png" for stem in files.stems]
+        path = next((path for path in paths if path.is_file()), paths[0])
         label = _read_image(path)
         if label.ndim != 2:
             raise InputError(f"{path} is no label image: it has {label.shape[2]} channels")
-        size, color_size = (Image.open(p).size[::-1] for p in (depth_path, color_path))
+        size, color_size = _size(files.depth), _size(files.color)
         if label.shape not in (size, color_size):
             raise InputError(
                 f"{path} has size {label.shape}, the depth image {size}, the colour {color_size}"
@@ -142,22 +177,17 @@ class Sequence:
         )
 
 
-def _frame_order(name: str) -> tuple[int, str]:
-    digits = "".join(c for c in name if c.isdigit())
-    return (int(digits) if digits else 0, name)
-
-
-def _read_poses(paths: dict[str, Path]) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
-    """The usable poses by name, and why others are not: exporters write -inf for lost tracking."""
-    poses, refused = {}, []
-    for name, path in paths.items():
+def _posed(files: list[tuple[Path, Path, Path]]) -> tuple[list[_Files], list[str]]:
+    """Frames with usable poses, and why others are not: exporters write -inf for lost tracking."""
+    frames, refused = [], []
+    for color, depth, path in files:
         try:
-            pose = _as_rotation(read_matrix(path))
+            pose = _as_rotation(read_pose(path))
             check_pose(pose)
-            poses[name] = pose
+            frames.append(_Files(color, depth, (depth.stem, color.stem, path.stem), pose))
         except InputError as error:
-            refused.append(str(error))
-    return poses, refused
+            refused.append(f"{error} (pose/{path.name})")
+    return frames, refused
 
 
 def _as_rotation(pose: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,20 +203,30 @@ def _as_rotation(pose: NDArray[np.float64]) -> NDArray[np.float64]:
     return mended
 
 
-def read_matrix(path: Path) -> NDArray[np.float64]:
-    """(4, 4) from a text file of a sequence.
-
-    Raises:
-        InputError: it cannot be read, or has another shape.
-    """
+def _read_depth(path: Path, unit_m: float) -> NDArray[np.float32]:  # (H, W) metres
+    with _readable(path):
+        image = Image.open(path)
+        values = np.asarray(image)
+    if image.mode not in _DEPTH_MODES:
+        channels = len(image.getbands())
+        kind = {"P": "a palette of colours", "1": "1 bit", "L": "8 bits"}.get(
+            image.mode, f"{channels} channels"
+        )
+        raise InputError(
+            f"{path} is no depth image: it has {kind}, expected 16-bit grey (millimetres)"
+        )
     try:
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-        matrix = np.array(rows, dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a 4x4 matrix") from error
-    if matrix.shape != (4, 4):
-        raise InputError(f"{path} holds a matrix of shape {matrix.shape}, expected (4, 4)")
-    return matrix
+        depth_m = metres_of(values, unit_m)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if values.dtype.kind != "f":
+        depth_m[values > _MAX_VALID] = np.nan
+    return depth_m
+
+
+def _size(path: Path) -> tuple[int, ...]:  # H, W
+    with _readable(path), Image.open(path) as image:
+        return image.size[::-1]
 
 
 def _read_image(path: Path) -> NDArray[np.integer]:
@@ -196,7 +236,7 @@ def _read_image(path: Path) -> NDArray[np.integer]:
 
 def _read_rgb(path: Path) -> Image.Image:
     with _readable(path):
-        return Image.open(path).convert("RGB")
+        return as_rgb(Image.open(path))
 
 
 @contextmanager

@@ -108,9 +108,12 @@ def _mixed(view: TopicView) -> Fault | None:
 
 
 def _candidates(view: TopicView, published: Mapping[str, list[str]]) -> str:
-    packed = [t for t in published if t.startswith(f"{view.topic}/compressed")]
+    packed = sorted(t for t in published if t.startswith(f"{view.topic}/compressed"))
+    packed = packed[::-1] if view.argument == "depth" else packed  # compressedDepth first
     if packed and view.type.endswith("/Image"):
-        return f"there is {packed[0]}: set camera.{view.argument}_transport to compressed"
+        is_png = view.argument == "depth" and packed[0].endswith("/compressed")
+        kind = "png" if is_png else "compressed"
+        return f"there is {packed[0]}: set camera.{view.argument}_transport to {kind}"
     found = sorted(t for t, kinds in published.items() if view.type in kinds and t != view.topic)
     likely = [t for t in found if view.argument.split("_")[0] in t] or found
     if not likely:

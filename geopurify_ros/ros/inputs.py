@@ -96,7 +96,8 @@ class FrameInputs:
             ("qos.rgb", qos.rgb_reliability, qos.rgb_queue), self._on_rgb,
         )
         self._depth = images(
-            "depth", camera.depth_transport, "/compressedDepth",
+            "depth", camera.depth_transport,
+            "/compressed" if camera.depth_transport == "png" else "/compressedDepth",
             ("qos.depth", qos.depth_reliability, qos.depth_queue), self._on_depth,
         )
         info_qos = ("qos.info", qos.info_reliability, qos.info_queue)

@@ -131,6 +131,7 @@ def play_sequence(
     map_frame: str,
     wait_s: float,
     clock: bool = False,
+    depth_unit_m: float = 0.0,
 ) -> dict[str, int]:
     """`geopurify play`: publish a sequence folder; returns the number of frames sent.
 
@@ -139,7 +140,7 @@ def play_sequence(
     """
     if not 0 < rate_hz <= 1000:
         raise InputError(f"--rate is {rate_hz}, expected more than 0 frames per second")
-    sequence = Sequence(folder)
+    sequence = Sequence(folder, depth_unit_m)
     frames = 0
     with until_interrupted():
         player = Player(map_frame, clock, namespace=namespace)

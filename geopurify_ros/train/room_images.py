@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from geopurify_ros.data.sequence import read_matrix
+from geopurify_ros.data.matrix_file import read_intrinsics
 from geopurify_ros.encoders.depth_channels import depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
 from geopurify_ros.errors import InputError
@@ -71,7 +71,7 @@ def load_views(rooms: Path) -> Views:
     if len({image.shape for part in parts for image in part}) != 2:
         raise InputError(f"the images in {rooms} differ in size, expected one size for all")
     intrinsics = {
-        room: read_matrix(room / "intrinsic" / "intrinsic_depth.txt")[:3, :3]
+        room: read_intrinsics(room / "intrinsic" / "intrinsic_depth.txt")
         for room in {path.parent.parent for path in colors}
     }
     color, label, depth_mm = (np.stack(part) for part in zip(*parts, strict=True))
