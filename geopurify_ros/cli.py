@@ -177,6 +177,8 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
     result = query_file(args.map, args.prompts, config_of(args), args.out, png, asked)
     for one in result["prompts"]:
         text = "{prompt}: not there"
+        if one["unreadable"]:
+            text += " ({unreadable})"
         if one["found"]:
             x, y, z = one["best_position_m"]
             text = "{prompt}: found, {num_voxels} voxels, score {score:.2f}, "

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.encoder import unreadable
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.palette import label_colors
 from geopurify_ros.core.pipeline import Pipeline
@@ -152,7 +153,8 @@ def query_file(
         "purification": {**dataclasses.asdict(answer.effect), "declined": answer.objection},
         "prompts": [
             {"prompt": one.prompt, "found": one.found, "score": one.score,
-             "num_voxels": one.num_voxels, "best_position_m": one.best_position_m}
+             "num_voxels": one.num_voxels, "best_position_m": one.best_position_m,
+             "unreadable": unreadable(pipeline.encoder, one.prompt)}
             for one in found
         ],
         "out": str(out) if out else None,

@@ -37,6 +37,26 @@ class RgbdEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class Reader(Protocol):
+    """What an encoder offers beside that knows which texts it understands."""
+
+    reads: str  # "builtin reads English"
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        """The words of a text that mean nothing to it; empty where it understands all."""
+        ...
+
+
+def unreadable(encoder: ImageTextEncoder, text: str) -> str:
+    """Why a text cannot be answered, as a sentence; empty where it can."""
+    words = encoder.unreadable(text) if isinstance(encoder, Reader) else ()
+    if not words or not isinstance(encoder, Reader):
+        return ""
+    known = ", ".join(f"'{word}'" for word in words)
+    return f"the encoder does not know {known}; {encoder.reads}"
+
+
 def encode_frame(
     encoder: ImageTextEncoder, frame: RgbdFrame, device: torch.device | str, use_depth: bool
 ) -> Tensor:  # (1, D, h, w)

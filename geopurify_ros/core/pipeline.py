@@ -14,7 +14,7 @@ from geopurify_ros.core.answer import Answer
 from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.edits import write_all
 from geopurify_ros.core.embedding import geometric_embedding
-from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
+from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame, unreadable
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.gate import effect_of, objection
 from geopurify_ros.core.lengths import Lengths, lengths_inside, main_directions, raw_lengths
@@ -179,13 +179,15 @@ class Pipeline:
         """Label every voxel; voxels newer than the last purification keep their raw label."""
         with self.stopwatch.measure("text"):
             text = self.encoder.encode_text(asked.texts).to(self.device, torch.float32)
+            unknown = [bool(unreadable(self.encoder, one)) for one in asked.texts]
+            unread = torch.tensor(unknown, dtype=torch.bool, device=self.device)
         with self.stopwatch.measure("query"):
             scores, lengths = self._project(text.T), self._known_lengths()
-            logits = self._logits(scores, lengths.raw)
+            logits = self._logits(scores, lengths.raw, unread)
             raw = label_voxels(logits, asked)
             if self._affinity is None:
                 return Answer(raw, raw)
-            purified = self._logits(self.purified(scores), lengths.purified)
+            purified = self._logits(self.purified(scores), lengths.purified, unread)
             best = logits.argmax(dim=1), purified.argmax(dim=1)
             effect = effect_of(*best, self._affinity, self._entropy)
             reason = objection(effect, self.config.purify)
@@ -216,6 +218,7 @@ class Pipeline:
         self.map = voxel_map
         if up_sum is not None and not bool(voxel_map.up_sum.any()):
             self.up_sum = up_sum
+        self.num_purifications = 0
         self._affinity, self._entropy = None, 0.0
         self._consensus = self._lengths = None
 
@@ -224,8 +227,9 @@ class Pipeline:
             return self.map.project(matrix)
         return torch.cat([chunk @ matrix for _, chunk in self._chunks()])
 
-    def _logits(self, scores: Tensor, lengths: Tensor) -> Tensor:  # (V, L), (V,) -> (V, L)
-        return self.encoder.logit_scale * scores / lengths[:, None].clamp_min(1e-6)
+    def _logits(self, scores: Tensor, lengths: Tensor, unknown: Tensor) -> Tensor:  # (V, L)
+        logits = self.encoder.logit_scale * scores / lengths[:, None].clamp_min(1e-6)
+        return logits.masked_fill_(unknown, -torch.inf)
 
     def _known_lengths(self) -> Lengths:
         """Lengths of the features as they are now, computed once for all queries."""

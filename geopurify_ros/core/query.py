@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from geopurify_ros.errors import InputError
 
 NOT_THERE = 0  # label of a voxel that is none of the prompts; prompt i has label i + 1
 MAX_PROMPT_LENGTH = 200  # characters; text towers cut longer ones without a word
+_QUOTES = str.maketrans("“”„", '"' * 3)
 MAX_NEGATIVES = 1000  # beside the prompts, which query.max_prompts limits
 
 
@@ -50,10 +52,19 @@ class VoxelLabels:
 def parse_prompts(text: str, max_prompts: int) -> tuple[str, ...]:
     """The distinct prompts of "chair, table"; spaces and empty entries fall away.
 
+    Double quotes keep commas inside a prompt: '"a small, round table", chair'.
+
     Raises:
         InputError: nothing is left, or too much.
     """
-    return check_prompts(text.split(","), max_prompts)
+    return check_prompts(_split(text), max_prompts)
+
+
+def _split(text: str) -> list[str]:
+    plain = " ".join(text.translate(_QUOTES).split())  # a line break is a space, here too
+    if plain.count('"') % 2:
+        return plain.split(",")  # inches, or a slip
+    return next(csv.reader([plain], skipinitialspace=True), [])
 
 
 def parse_negatives(text: str) -> tuple[str, ...]:
@@ -97,15 +108,15 @@ def make_query(
 
 
 def label_voxels(
-    logits: Tensor,  # (V, L + N), prompts first
+    logits: Tensor,  # (V, L + N), prompts first; -inf: a text that is out of the question
     query: TextQuery,
 ) -> VoxelLabels:
     """Soft-max over prompts and negatives; 0 where a negative wins or the score is too low."""
     num_prompts = len(query.prompts)
-    probabilities = torch.softmax(logits, dim=1)
+    probabilities = torch.softmax(logits, dim=1).nan_to_num(0.0)
     best = torch.argmax(logits, dim=1)
     score, best_prompt = probabilities[:, :num_prompts].max(dim=1)
-    there = (best < num_prompts) & (score >= query.threshold)
+    there = (best < num_prompts) & (score >= query.threshold) & (score > 0)
     return VoxelLabels(torch.where(there, best_prompt + 1, NOT_THERE), score)
 
 

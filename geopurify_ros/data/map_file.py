@@ -189,8 +189,8 @@ def load_map(
             header = _read_header(path, text)
             _check_use(path, header, encoder_id, voxel_size_m, frame)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        voxel_map = _map_of(path, state, header.voxel_size_m, device)
         _check_content(path, header, state)
-        voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
         voxel_map.up_sum = _up_sum(header, state["attributes"])
     except InputError:
         raise
@@ -206,6 +206,15 @@ def _up_sum(header: MapHeader, attributes: Tensor) -> Tensor:  # (3,)
     if abs(float(up_sum.norm()) - 1.0) < 1e-6:
         up_sum *= max(1.0, float(attributes[:, 6].sum(dtype=torch.float64)) / _IMAGE_PIXELS)
     return up_sum
+
+
+def _map_of(
+    path: Path, state: dict[str, Tensor], voxel_size_m: float, device: torch.device | str
+) -> VoxelMap:
+    try:
+        return VoxelMap.from_state(state, voxel_size_m, device)
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _check_use(

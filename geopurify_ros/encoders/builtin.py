@@ -33,6 +33,8 @@ _MOST_CELLS = 40  # of 32 px along the longer side; a very long image would cost
 class BuiltinEncoder:
     """Dense features of stride 4 and sentence vectors (see module)."""
 
+    reads = "builtin reads English"
+
     def __init__(
         self, device: torch.device, path: Path = BUILTIN_FILE, dtype: torch.dtype | None = None
     ) -> None:
@@ -91,6 +93,10 @@ class BuiltinEncoder:
         # one by one: a vector must not depend on what else is asked
         made = cached_text(self.id, texts, lambda: torch.cat([self.embed(t) for t in texts]))
         return made.to(self._device)
+
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        """Words of other scripts, which all are one vector; a text of signs alone is one, too."""
+        return self._splitter.unreadable(text)
 
     @torch.inference_mode()
     def embed(self, text: str) -> Tensor:  # (1, D)

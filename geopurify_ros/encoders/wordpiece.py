@@ -27,6 +27,16 @@ class WordPiece:
         framed = [_START, *pieces[: max_tokens - 2], _END]
         return [self._number[piece] for piece in framed]
 
+    def unreadable(self, text: str) -> tuple[str, ...]:
+        """Words that are no Latin ones or that no pieces make up; the text if it has no word."""
+        words = [word for word in _words(text) if word[0].isalnum()]
+        if not words:
+            return (text,)
+        return tuple(
+            word for word in words
+            if self._pieces(word) == [_UNKNOWN] or not all(map(_is_latin, word))
+        )
+
     def _pieces(self, word: str) -> list[str]:
         pieces: list[str] = []
         start = 0
@@ -40,6 +50,10 @@ class WordPiece:
             pieces.append(prefix + word[start:end])
             start = end
         return pieces or [_UNKNOWN]
+
+
+def _is_latin(letter: str) -> bool:
+    return letter.isdecimal() or unicodedata.name(letter, "").startswith("LATIN")
 
 
 def _words(text: str) -> list[str]:

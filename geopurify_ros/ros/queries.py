@@ -10,6 +10,7 @@ from rclpy.task import Future
 from std_msgs.msg import String
 
 from geopurify_ros.config import Config, QueryConfig
+from geopurify_ros.core.encoder import unreadable
 from geopurify_ros.core.query import (
     MAX_NEGATIVES,
     TextQuery,
@@ -25,6 +26,8 @@ from geopurify_ros.ros.report import Reporter
 from geopurify_ros.ros.waking import waking
 from geopurify_ros.ros.worker import MappingWorker
 from geopurify_ros.srv import Query
+
+_EMPTY = "the map is empty: no frame has been fused yet"
 
 
 class Queries:
@@ -110,8 +113,21 @@ class Queries:
 
     def _set(self, asked: TextQuery | None) -> None:
         names = ", ".join(asked.prompts) if asked else "nothing"
-        self._node.get_logger().info(f"active query: {names}")
+        self._node.get_logger().info(f"active query: {names}{self._empty}")
+        for sentence in self._unreadable(asked):
+            self._node.get_logger().warning(f"query: {sentence}")
         self._worker.set_query(asked)
+
+    def _unreadable(self, asked: TextQuery | None) -> list[str]:
+        """A sentence for each prompt that cannot be answered."""
+        encoder = self._worker.pipeline.encoder
+        sentences = [unreadable(encoder, prompt) for prompt in (asked.prompts if asked else ())]
+        return [sentence for sentence in sentences if sentence]
+
+    @property
+    def _empty(self) -> str:
+        """What to add to an answer of a map without a voxel."""
+        return "" if len(self._worker.pipeline.map) else f"; {_EMPTY}"
 
     def config_changed(self, old: QueryConfig) -> None:
         """The active query follows parameters that it took its values from."""
@@ -152,5 +168,7 @@ class Queries:
         response.result = result
         found = sum(r.found for r in response.result.results)
         response.success = True
-        response.message = f"{found} of {len(asked.prompts)} prompts found"
+        empty = "" if result.num_voxels else f"; {_EMPTY}"
+        unread = "".join(f"; {sentence}" for sentence in self._unreadable(asked))
+        response.message = f"{found} of {len(asked.prompts)} prompts found{empty}{unread}"
         return response
