@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config, with_values
@@ -39,6 +38,7 @@ from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
 from geopurify_ros.evaluate.verdict import Verdict, by_kind
+from geopurify_ros.progress import progress
 
 _PICTURE_PX = 720
 
@@ -91,7 +91,7 @@ def _map_frames(
 ) -> dict[str, Any]:
     pipeline, verdict = new_pipeline(config), Verdict(config.depth)
     num_frames = 0
-    for frame in tqdm(frames, total=total, desc="map", unit="frame"):
+    for frame in progress(frames, total, "map", "frame"):
         verdict.read(frame)
         try:
             verdict.used(frame, pipeline.integrate(frame).num_points)

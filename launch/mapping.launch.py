@@ -48,7 +48,7 @@ def start(context):
     _check_files(value)
     preset = camera(value["camera"])
     topics = with_topics(preset.topics, [f"{n}={value[n]}" for n in INPUTS if value[n]])
-    own = dict(preset.parameters)
+    own = {**preset.parameters, **(_transports(value, topics) if value["bag"] else {})}
     for argument, name in OVERRIDES.items():
         if value[argument]:
             own[name] = {"true": True, "false": False}.get(value[argument], value[argument])
@@ -73,6 +73,22 @@ def _check_files(value):
         path = value[argument]
         if path and not Path(path).exists():
             raise RuntimeError(f"{argument}:={path}: there is no such {what}")
+
+
+def _transports(value, topics):
+    """How the images of a rosbag2 come: the player sends them as they were recorded."""
+    from geopurify_ros.config import Config, with_values  # these need torch, which takes seconds
+    from geopurify_ros.data.bag import Bag
+    from geopurify_ros.data.bag_files import is_bag
+
+    path = Path(value["bag"])
+    if not is_bag(path):
+        return {}
+    config = with_values(Config(), camera(value["camera"]).parameters)
+    with Bag(path, topics, config) as bag:
+        kinds = bag.config.camera
+        return {"camera.rgb_transport": kinds.rgb_transport,
+                "camera.depth_transport": kinds.depth_transport}
 
 
 def _player(value):
@@ -128,8 +144,7 @@ def generate_launch_description():
           for name, about in INPUTS.items()),
         DeclareLaunchArgument("bag", default_value="",
                               description="rosbag2 or sequence folder to play, with /clock; the "
-                              "input topics then name those in the bag; where its images are "
-                              "compressed set rgb_transport and depth_transport"),
+                              "input topics then name those in the bag"),
         DeclareLaunchArgument("rgb_transport", default_value="", choices=["", *TRANSPORTS],
                               description="how colour comes; empty: as the parameter file says"),
         DeclareLaunchArgument("depth_transport", default_value="",

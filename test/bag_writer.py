@@ -31,10 +31,12 @@ class BagWriter:
     """Topics of a camera and its pose; `compressed` images, poses from `pose` (tf, odom)."""
 
     def __init__(self, path: Path, storage: str, compressed: bool = False, pose: str = "tf",
+                 twice: bool = False,
                  info_topic: str = f"{PREFIX[0]}/camera_info"):
         plugin = {"sqlite3": StoragePlugin.SQLITE3, "mcap": StoragePlugin.MCAP}[storage]
         self.writer = Writer(path, version=9, storage_plugin=plugin)
         self.compressed, self.pose, self.info_topic = compressed, pose, info_topic
+        self.twice = twice  # raw and compressed
         self.connections = {}
 
     def write(self, topic: str, kind: str, message, time_ns: int) -> None:
@@ -57,7 +59,8 @@ class BagWriter:
                 header=header, height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
                 is_bigendian=0, step=pixels.strides[0], data=data)
             self.write(f"{name}/image_raw", kind, message, time_ns)
-            return
+            if not self.twice:
+                return
         kind = "sensor_msgs/msg/CompressedImage"
         if pixels.ndim == 2:
             suffix, form, payload = "compressedDepth", "16UC1; compressedDepth", png_of(pixels)

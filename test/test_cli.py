@@ -84,7 +84,9 @@ def test_query_answers_and_writes_cloud_and_picture(mapped, tmp_path):
     answer = last_json("query", path, "sofa, стул, 椅子", "--out", cloud, "--png")
     assert [one["prompt"] for one in answer["prompts"]] == ["sofa", "стул", "椅子"]
     for one in answer["prompts"]:
-        assert one.keys() == {"prompt", "found", "score", "num_voxels", "best_position_m"}
+        assert one.keys() == {
+            "prompt", "found", "score", "num_voxels", "best_position_m", "unreadable"
+        }
         assert 0 <= one["score"] <= 1
     sofa = answer["prompts"][0]
     assert sofa["found"]

@@ -62,6 +62,28 @@ def test_compressed_images_are_found_by_their_type(tmp_path):
     assert_like_the_sequence(read(path)[0], colour_tolerance=3.0)
 
 
+@pytest.mark.parametrize("preset", ["realsense", "generic"])
+def test_the_raw_name_of_a_compressed_topic_is_enough(tmp_path, preset):
+    """Presets and users name image topics as image_transport does, without the suffix."""
+    path = write_bag(tmp_path / "bag", sample_room(), FRAMES, "mcap", compressed=True)
+    topics = dataclasses.replace(
+        camera(preset).topics, camera_info=Topics().camera_info, rgb=f"{PREFIX[0]}/image_raw",
+        depth=f"{PREFIX[1]}/image_raw",
+    )
+    with Bag(path, topics, Config()) as opened:
+        assert opened.topics.rgb == f"{PREFIX[0]}/image_raw/compressed"
+        assert opened.topics.depth == f"{PREFIX[1]}/image_raw/compressedDepth"
+        assert opened.config.camera.rgb_transport == "compressed"
+    assert_like_the_sequence(read(path, topics)[0], colour_tolerance=3.0)
+
+
+def test_what_is_there_raw_and_compressed_is_taken_raw(tmp_path):
+    path = write_bag(tmp_path / "bag", sample_room(), FRAMES, "mcap", twice=True)
+    with Bag(path, Topics(), Config()) as opened:
+        assert opened.topics.rgb == f"{PREFIX[0]}/image_raw"
+        assert opened.config.camera.rgb_transport == "raw"
+
+
 def test_the_only_camera_info_is_that_of_colour_whatever_its_name(tmp_path):
     """Else a player that publishes each topic once would leave colour without calibration."""
     only = "/camera/aligned_depth_to_color/camera_info"

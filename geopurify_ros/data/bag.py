@@ -34,6 +34,8 @@ _TYPES = {
     "pose": ("geometry_msgs/msg/PoseStamped",),
     "odom": ("nav_msgs/msg/Odometry",),
 }
+# as image_transport names them
+_SUFFIXES = {"rgb": ("/compressed",), "depth": ("/compressedDepth", "/compressed")}
 TF_TOPICS = ("/tf", "/tf_static")
 _WHOLE_BAG_S = 1e9
 _log = logging.getLogger(__name__)
@@ -217,8 +219,9 @@ class Bag:
         return dataclasses.replace(given, **found)
 
     def _given(self, name: str, topic: str) -> str:
-        if self._types.get(topic) in _TYPES[name]:
-            return topic
+        for found in (topic, *(f"{topic}{suffix}" for suffix in _SUFFIXES.get(name, ()))):
+            if self._types.get(found) in _TYPES[name]:  # as the node: the raw name is enough
+                return found
         raise InputError(
             f"{self.path} has no topic {topic} of type {' or '.join(_TYPES[name])}; "
             f"it has {self._listed(self._types)}"
@@ -227,6 +230,8 @@ class Bag:
     def _guessed(self, name: str) -> str:
         """The one topic that can be meant: by type, and by its name where there are several."""
         typed = [t for t, kind in self._types.items() if kind in _TYPES[name]]
+        packed = {f"{t}{suffix}" for t in typed for suffix in _SUFFIXES.get(name, ())}
+        typed = [t for t in typed if t not in packed]  # what is there raw is taken so
         likely = [t for t in typed if _sounds_like(name, t)]
         chosen = likely if likely else typed if name in ("pose", "odom", "camera_info") else []
         if len(chosen) == 1:

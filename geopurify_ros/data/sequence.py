@@ -56,6 +56,8 @@ class Sequence:
         """
         self.folder = folder
         self._depth_unit_m = depth_unit_m
+        if not folder.exists():
+            raise InputError(f"there is no file or folder {folder}")
         for part in ("color", "depth", "pose", "intrinsic"):
             if not (folder / part).is_dir():
                 raise InputError(

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from tqdm import tqdm
 
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.sequence import Sequence as LabelledSequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix
+from geopurify_ros.progress import progress
 
 _NUM_CONFUSIONS = 20
 
@@ -46,7 +46,8 @@ def score_pixels(
         InputError: a folder has no labels.
     """
     table = _Table(encoder, tuple(vocabulary), kept_out, use_depth)
-    rooms = {folder.name: table.add(folder) for folder in tqdm(folders, unit="room")}
+    seen = progress(folders, len(folders), "score", "room")
+    rooms = {folder.name: table.add(folder) for folder in seen}
     return {
         "encoder": encoder.id,
         "rooms": rooms,

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from geopurify_ros.config import DepthConfig
 from geopurify_ros.core import fusion
@@ -23,6 +22,7 @@ from geopurify_ros.core.query import TextQuery
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import boundary_band, class_scores, confusion_matrix
+from geopurify_ros.progress import progress
 
 BAND_NEIGHBORS = 24
 _MOST_INSTANCES = 2048  # larger numbers count as unlabelled
@@ -84,7 +84,7 @@ def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapp
     config, truth = pipeline.config, VoxelTruth(list(sequence.class_names))
     segments = VoxelTruth(list(range(1, _MOST_INSTANCES))) if sequence.has_instances else None
     refused = []
-    for number in tqdm(range(0, len(sequence), every), desc="map", unit="frame"):
+    for number in progress(range(0, len(sequence), every), None, "map", "frame"):
         try:
             frame = sequence.frame(number)
             pipeline.integrate(frame)

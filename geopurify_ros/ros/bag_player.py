@@ -14,12 +14,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
-from tqdm import tqdm
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config
 from geopurify_ros.data.bag import TF_TOPICS, Bag
 from geopurify_ros.errors import InputError
+from geopurify_ros.progress import progress
 from geopurify_ros.ros.convert import stamp_msg
 from geopurify_ros.ros.player import until_interrupted, wait_for_readers
 
@@ -92,7 +92,7 @@ def play_bag(
         player = BagPlayer(bag, clock, namespace=namespace)
         if wait_s > 0:
             wait_for_readers(player.images, wait_s)
-        for _ in tqdm(_play(player, bag, speed, loop), desc="play", unit="message"):
+        for _ in progress(_play(player, bag, speed, loop), None, "play", "message"):
             messages += 1
         for publisher in player.images:
             publisher.wait_for_all_acked(Duration(seconds=2))

@@ -16,11 +16,11 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
-from tqdm import tqdm
 
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
+from geopurify_ros.progress import progress
 from geopurify_ros.ros.convert import image_from_array, quaternion_from_matrix, stamp_msg
 from geopurify_ros.ros.interrupts import ros_session
 
@@ -148,7 +148,7 @@ def play_sequence(
             wait_for_readers(player.images, wait_s)
         total = None if loop else len(sequence)
         playing = play(player, sequence, rate_hz, loop)
-        for _ in tqdm(playing, total=total, desc="play", unit="frame"):
+        for _ in progress(playing, total, "play", "frame"):
             frames += 1
         # reliable messages still in the queue must leave before the process does
         player.wait_until_delivered()

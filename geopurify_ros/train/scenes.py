@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.encoder import ImageTextEncoder
@@ -22,6 +21,7 @@ from geopurify_ros.core.student import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
+from geopurify_ros.progress import progress
 
 _FEWEST_VOXELS = 200
 
@@ -60,7 +60,7 @@ def make_scenes(
             raise InputError(f"two sequences are called {name}: scenes are kept by that name")
     out.mkdir(parents=True, exist_ok=True)
     made = 0
-    for number, folder in enumerate(tqdm(sequences, desc="scenes", unit="scene")):
+    for number, folder in enumerate(progress(sequences, len(sequences), "scenes", "scene")):
         path = out / f"{names[number]}.safetensors"
         if not path.exists():
             turn = np.eye(4)
