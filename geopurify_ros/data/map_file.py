@@ -183,8 +183,8 @@ def load_map(
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        _check_content(path, header, state)
         voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
+        _check_content(path, header, state)
         voxel_map.up_sum = _up_sum(header, state["attributes"])
     except InputError:
         raise
