@@ -141,8 +141,10 @@ def test_a_real_process_ends_with_code_2_and_one_sentence(tmp_path):
 
 
 def test_folders_that_are_no_sequences_are_refused(tmp_path):
-    assert "is not a sequence: it has no folder color/" in refusal(
+    assert f"there is no file or folder {tmp_path}/nowhere" in refusal(
         "map", tmp_path / "nowhere", "--out", tmp_path / "m")
+    assert "is not a sequence: it has no folder color/" in refusal(
+        "map", tmp_path, "--out", tmp_path / "m")
     assert "is not a sequence" in refusal("eval", tmp_path)
     assert f"the folder {tmp_path}/nowhere does not exist" in refusal(
         "map", sample_room(), "--out", tmp_path / "nowhere" / "m")

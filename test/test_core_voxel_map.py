@@ -201,3 +201,12 @@ def test_features_that_would_poison_the_map_are_refused():
     with pytest.raises(InputError, match="not finite"):
         voxel_map.integrate(broken, 0)
     assert torch.equal(voxel_map.features(), map_of(FRAMES[:1]).features())
+
+
+@pytest.mark.parametrize("far", [1 << 23, -(1 << 23), (1 << 31) - 1])
+def test_a_state_with_voxels_out_of_reach_is_refused(far):
+    """Their keys would run into those of others."""
+    state = map_of(FRAMES[:1]).state()
+    state["coords"][3, 1] = far
+    with pytest.raises(InputError, match="voxels out of reach"):
+        VoxelMap.from_state(state, 0.05)

@@ -213,6 +213,24 @@ def test_devices():
             pick_device(name)
 
 
+@pytest.mark.parametrize("fails", ["ones", "matmul"])
+def test_a_card_that_does_not_work_is_not_taken(monkeypatch, caplog, fails):
+    """It is there, but too old for this torch, or full, or taken by another process."""
+    def broken(*_arguments, **_names):
+        raise RuntimeError("CUDA error: no kernel image is available for execution\non the device")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    if fails == "ones":
+        monkeypatch.setattr(torch, "ones", broken)
+    else:
+        monkeypatch.setattr(torch, "ones", lambda *_a, **_n: torch.zeros(8, 8))
+        monkeypatch.setattr(torch.Tensor, "__matmul__", broken)
+    assert pick_device("auto") == CPU
+    assert "the CPU is: CUDA error: no kernel image is available" in caplog.text
+    with pytest.raises(ConfigError, match="the device 'cuda' cannot be used here"):
+        pick_device("cuda")
+
+
 class Counted:
     """A text tower that counts its calls."""
 

@@ -5,11 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from geopurify_ros.config import DepthConfig
 from geopurify_ros.core.block_index import BlockIndex
 from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.evaluate.metrics import boundary_band, class_scores, confusion_matrix
+from geopurify_ros.evaluate.metrics import (
+    boundary_band,
+    class_scores,
+    confusion_matrix,
+    renumbered,
+)
 from geopurify_ros.evaluate.runner import VoxelTruth, scores
 
 NAMES = ("chair", "table", "wall", "lamp")
@@ -106,6 +112,47 @@ def test_truth_is_the_majority_label_of_the_pixels_of_a_voxel():
     truth.add(index, frame_of_columns([1.4, 1.5, 2.5]), np.array([[5, 5, 9]]), config, 1.0)
     # voxel 1: three 5 against two 9; voxel 2: one 9 among unlabelled; voxel 4: never seen
     assert truth.labels(4).tolist() == [1, 2, 1, 0]
+
+
+def test_votes_of_many_instances_take_memory_as_there_are_votes():
+    """Not 16 kB a voxel: 2048 numbers could be voted for, a few are."""
+    index = BlockIndex(torch.device("cpu"))
+    coords = torch.cartesian_prod(*[torch.arange(100)] * 3)
+    index.insert(coords)
+    truth = VoxelTruth(list(range(1, 2048)))
+    generator = torch.Generator().manual_seed(0)
+    votes = torch.randint(0, 40 * 2048, (5000,), generator=generator)
+    truth._votes = [votes[:2000], votes[2000:]]
+    with Largest() as largest:
+        found = truth.labels(len(coords))
+    assert largest.numel < 4 * len(coords)
+    table = torch.bincount(votes, minlength=40 * 2048).reshape(40, 2048)[:, 1:]
+    expected = torch.where(table.sum(dim=1) > 0, table.argmax(dim=1) + 1, 0)
+    assert torch.equal(found[:40], expected)
+    assert not found[40:].any()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the number of elements of the largest result."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple) else (made,):
+            self.numel = max(self.numel, one.numel() if isinstance(one, torch.Tensor) else 0)
+        return made
+
+
+def test_numbers_that_are_no_class_are_unlabelled():
+    label = np.array([[0, 5, 9, 7, 65535, 70000, -1, 10]])
+    assert renumbered(label, [9, 5]).tolist() == [[0, 2, 1, 0, 0, 0, 0, 0]]
+    assert renumbered(label, []).tolist() == [[0] * 8]
+    index = BlockIndex(torch.device("cpu"))
+    index.insert(torch.tensor([[0, 0, 1]]))
+    truth = VoxelTruth([5])
+    truth.add(index, frame_of_columns([1.1]), np.array([[70000]]), DepthConfig(), 1.0)
+    assert truth.labels(1).tolist() == [0]
 
 
 def test_frames_without_depth_have_no_vote():

@@ -99,3 +99,13 @@ def test_depth_is_handed_over_or_kept_back(tmp_path, use_depth):
     result = score_pixels(encoder, [room], NAMES, frozenset({"piano"}), use_depth)
     assert result["miou"] == 1.0
     assert encoder.depths == ([(1.0, 40.0)] if use_depth else [])
+
+
+@pytest.mark.parametrize("number", [3, 200])
+def test_numbers_above_those_of_the_classes_are_unlabelled(tmp_path, number):
+    room = write_room(tmp_path / "room_0", "wall", "sofa", "sofa")
+    label = np.array(Image.open(room / "label/0.png"))
+    label[:9, :30] = number
+    Image.fromarray(label).save(room / "label/0.png")
+    result = score_pixels(ColorEncoder(), [room], NAMES, frozenset())
+    assert result["rooms"]["room_0"]["iou"] == {"wall": 1.0, "sofa": 1.0}

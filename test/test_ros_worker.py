@@ -6,11 +6,13 @@ import threading
 import time
 
 import pytest
+import torch
 from test_core_edits import frame_at, pipeline_of
 
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.errors import InputError
+from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros import lost_device
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker import MappingWorker
 
@@ -90,3 +92,56 @@ def test_a_map_that_could_not_be_published_is_published_later(worker):
     wait(lambda: not failures and "map" in worker.failing, "the failure")
     worker.request_map()
     wait(lambda: published, "the map")
+
+
+class BrokenCard:
+    """A device whose every operation raises, as all do after a sticky CUDA error."""
+
+    type = "cuda"
+
+    def __str__(self):
+        return "cuda:0"
+
+
+def test_after_a_sticky_error_nobody_is_told_that_the_map_is_kept(worker, monkeypatch):
+    def broken(*_arguments, **_names):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel "
+                           "errors might be asynchronously reported")
+
+    monkeypatch.setattr(lost_device.torch, "ones", broken)
+    worker.pipeline.device = BrokenCard()
+    worker.pipeline.integrate = broken
+    answers = []
+    worker.submit_frame(lambda: frame_at(1.0))
+    wait(lambda: worker.lost_device, "the loss")
+    worker.submit_frame(lambda: frame_at(2.0))
+    worker.request_purify(answers.append)
+    worker.call("save", worker.pipeline.snapshot, answers.append)
+    wait(lambda: len(answers) == 2, "the answers")
+    wait(lambda: worker._counts.snapshot().get("dropped.device_lost") == 2, "both frames")
+    assert "cuda:0 does not compute any more (CUDA error: an illegal memory access" in (
+        worker.lost_device)
+    assert worker.lost_device.endswith("the map on it is lost, restart the node")
+    assert all(str(answer) == worker.lost_device for answer in answers)
+    assert all(type(answer) is GeoPurifyError for answer in answers)
+    assert not any("the map is kept" in line for line in worker.log)
+    assert sum("restart the node" in line for line in worker.log) == 1
+    assert worker.failing == {}
+
+
+@pytest.mark.parametrize("error", [
+    torch.OutOfMemoryError("CUDA out of memory"), None,
+])
+def test_want_of_memory_is_no_loss_of_the_device(worker, monkeypatch, error):
+    def full(*_arguments, **_names):
+        raise error or RuntimeError("a bug of ours")
+
+    if error:
+        monkeypatch.setattr(lost_device.torch, "ones", full)
+    monkeypatch.setattr(worker.pipeline, "integrate", full)
+    if error:
+        worker.pipeline.device = BrokenCard()
+    worker.submit_frame(lambda: frame_at(1.0))
+    wait(lambda: "frame" in worker.failing, "the failure")
+    assert worker.lost_device == ""
+    assert "the map is kept" in worker.log[-1]

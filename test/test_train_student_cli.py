@@ -9,7 +9,7 @@ import torch
 from train_scenes import FEATURE_DIM, write_scenes
 
 from geopurify_ros.cli import main, sample_room
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
@@ -47,6 +47,23 @@ def test_scenes_are_maps_made_without_labels_each_once(rooms, tmp_path):
     assert float(as_is.up @ turned.up) < 0.99
     assert float((turned.normal @ turned.up.float()).abs().mean()) == pytest.approx(
         float((as_is.normal @ as_is.up.float()).abs().mean()), abs=0.05)
+
+
+def test_scenes_of_another_encoder_or_voxel_size_are_not_kept_as_if_they_were_of_this(
+        rooms, tmp_path):
+    class Other(NoEncoder):
+        id = "other"
+
+    out = tmp_path / "scenes"
+    make_scenes(rooms[:1], out, NoEncoder(), Config(), CPU, every=20)
+    coarse = with_values(Config(), {"map.voxel_size_m": 0.1})
+    for sequences, encoder, config, sentence in (
+        (rooms[:1], Other(), Config(), "encoder none and voxels of 0.05 m, not other and 0.05 m"),
+        (rooms[1:], NoEncoder(), coarse, "not none and 0.1 m: choose another --out"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            make_scenes(sequences, out, encoder, config, CPU, every=20)
+    assert [path.name for path in out.iterdir()] == ["a.safetensors"]
 
 
 def test_scenes_without_an_encoder_and_as_they_were_recorded(rooms, tmp_path, capsys):

@@ -116,6 +116,14 @@ def test_a_finished_run_is_not_done_again_and_may_go_on_longer(tmp_path):
     assert len(longer) == 3
 
 
+def test_a_run_that_has_more_steps_than_are_asked_for_is_refused(tmp_path):
+    """It would write no weights, and say that it had."""
+    fit(tiny_task(), Schedule(steps=6, warmup=1), tmp_path, {}, save_every=3)
+    with pytest.raises(InputError, match="holds a training of 6 steps, more than the 4"):
+        fit(tiny_task(), Schedule(steps=4, warmup=1), tmp_path, {}, save_every=3)
+    assert len(fit(tiny_task(), Schedule(steps=6, warmup=1), tmp_path, {}, save_every=3)) == 6
+
+
 def test_damaged_progress_and_a_run_without_steps_are_named(tmp_path):
     (tmp_path / "progress.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"progress.safetensors is damaged: choose another"):

@@ -252,7 +252,7 @@ class VoxelMap:
         expect_shape(state["attributes"], (len(coords), 7), "attributes")
         expect_shape(state["last_seen_ns"], (len(coords),), "last_seen_ns")
         if len(coords) and int(coords.abs().max()) >= MAX_VOXEL_COORD:
-            raise InputError("coords lie out of reach")
+            raise InputError("the map is damaged: it has voxels out of reach")
         made = cls(features.shape[1], voxel_size_m, device)
         made.index.insert(coords.to(made.device, torch.int64))
         made._reserve()

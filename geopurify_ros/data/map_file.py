@@ -28,6 +28,8 @@ from geopurify_ros.errors import InputError
 FORMAT_VERSION = 2
 MAP_KIND = "geopurify_map"  # key in the header
 _IMAGE_PIXELS = 640 * 480
+_DAMAGES = (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError,
+            RuntimeError)  # what reading anything but a map may raise
 _TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest numbers first: aligned
 _DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
 
@@ -179,25 +181,43 @@ def load_map(
         InputError: no such file, not a map, another version, made with another encoder, voxel
             size or frame, truncated or changed.
     """
+    header = check_map(path, encoder_id, voxel_size_m, frame)
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
+        _check_content(path, header, state)
+        voxel_map.up_sum = _up_sum(header, state["attributes"])
+    except InputError:
+        raise
+    except _DAMAGES as error:
+        raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
+    return voxel_map, header
+
+
+def check_map(
+    path: Path, encoder_id: str | None = None, voxel_size_m: float | None = None,
+    frame: str | None = None,
+) -> MapHeader:
+    """The header of a map that may be used as `load_map` would; its content is not read.
+
+    Raises:
+        InputError: see `load_map`; not for content that is truncated or changed.
+    """
     if not path.is_file():
         raise InputError(f"there is no map file {path}")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(MAP_KIND)
-            if text is None:
-                raise InputError(f"{path} is no geopurify map")
-            header = _read_header(path, text)
-            _check_use(path, header, encoder_id, voxel_size_m, frame)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        voxel_map = _map_of(path, state, header.voxel_size_m, device)
-        _check_content(path, header, state)
-        voxel_map.up_sum = _up_sum(header, state["attributes"])
+        if text is None:
+            raise InputError(f"{path} is no geopurify map")
+        header = _read_header(path, text)
     except InputError:
         raise
-    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError,
-            RuntimeError) as error:
+    except _DAMAGES as error:
         raise InputError(f"{path} is damaged or no geopurify map: {error}") from error
-    return voxel_map, header
+    _check_use(path, header, encoder_id, voxel_size_m, frame)
+    return header
 
 
 def _up_sum(header: MapHeader, attributes: Tensor) -> Tensor:  # (3,)
@@ -206,15 +226,6 @@ def _up_sum(header: MapHeader, attributes: Tensor) -> Tensor:  # (3,)
     if abs(float(up_sum.norm()) - 1.0) < 1e-6:
         up_sum *= max(1.0, float(attributes[:, 6].sum(dtype=torch.float64)) / _IMAGE_PIXELS)
     return up_sum
-
-
-def _map_of(
-    path: Path, state: dict[str, Tensor], voxel_size_m: float, device: torch.device | str
-) -> VoxelMap:
-    try:
-        return VoxelMap.from_state(state, voxel_size_m, device)
-    except InputError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
 
 
 def _check_use(

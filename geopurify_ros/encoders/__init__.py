@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -9,20 +10,34 @@ import torch
 from geopurify_ros.core.encoder import ImageTextEncoder
 from geopurify_ros.errors import ConfigError
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["ImageTextEncoder", "load_encoder", "pick_device"]
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device of `name`; "auto" is CUDA where there is one, else the CPU.
+    """The torch device of `name`; "auto" is CUDA where there is a card that works, else the CPU.
 
     Raises:
-        ConfigError: no such device on this machine.
+        ConfigError: no such device on this machine, or one that cannot compute.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "auto":
+        return _tried(name)
+    if torch.cuda.is_available():
+        try:
+            return _tried("cuda")
+        except ConfigError as error:
+            reason = " ".join(str(error.__cause__).split())[:200]
+            _log.warning("the CUDA device cannot be used, the CPU is: %s", reason)
+    return torch.device("cpu")
+
+
+def _tried(name: str) -> torch.device:
+    """The device, once it has multiplied: a card may be too old for this torch, or full."""
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        ones = torch.ones((8, 8), device=device)
+        (ones @ ones).sum().item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
             f"the device '{name}' cannot be used here: set encoder.device to cpu or auto"

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 BACKGROUND_CLASSES = frozenset({"wall", "floor", "ceiling"})
+
+
+def renumbered(label: NDArray[np.int64], class_ids: Sequence[int]) -> NDArray[np.int64]:
+    """1 .. C in the order of `class_ids`; 0, unlabelled, for every other number."""
+    ids = np.array(class_ids, dtype=np.int64)
+    if len(ids) == 0:
+        return np.zeros(label.shape, dtype=np.int64)
+    order = np.argsort(ids)
+    place = np.searchsorted(ids[order], label).clip(max=len(ids) - 1)
+    found: NDArray[np.int64] = np.where(ids[order][place] == label, order[place] + 1, 0)
+    return found
 
 
 def confusion_matrix(

@@ -15,7 +15,7 @@ from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.data.sequence import Sequence as LabelledSequence
 from geopurify_ros.errors import InputError
-from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix
+from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix, renumbered
 from geopurify_ros.progress import progress
 
 _NUM_CONFUSIONS = 20
@@ -82,11 +82,11 @@ class _Table:
         own = torch.tensor([self._number[name] for name in names])
         local = torch.zeros(len(self._names) + 1, dtype=torch.int64)
         local[own] = torch.arange(1, len(own) + 1)
-        where = torch.zeros(max(sequence.class_names) + 1, dtype=torch.int64)
-        where[torch.tensor(list(sequence.class_names))] = own
+        ids = list(sequence.class_names)
+        vocabulary = torch.cat((torch.zeros(1, dtype=torch.int64), own))
         confusion = torch.zeros(len(own) + 1, len(own) + 1, dtype=torch.int64)
         for number in range(len(sequence)):
-            truth = where[torch.from_numpy(sequence.label(number))]
+            truth = vocabulary[torch.from_numpy(renumbered(sequence.label(number), ids))]
             likeness = self._likeness(sequence.frame(number), truth.shape)
             among_all = likeness.argmax(dim=0) + 1
             among_own = likeness[own - 1].argmax(dim=0) + 1

@@ -21,7 +21,12 @@ from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
-from geopurify_ros.evaluate.metrics import boundary_band, class_scores, confusion_matrix
+from geopurify_ros.evaluate.metrics import (
+    boundary_band,
+    class_scores,
+    confusion_matrix,
+    renumbered,
+)
 from geopurify_ros.progress import progress
 
 BAND_NEIGHBORS = 24
@@ -33,9 +38,9 @@ class VoxelTruth:
 
     def __init__(self, class_ids: list[int]) -> None:
         """Labels are renumbered 1 .. C in the order of `class_ids`; other ids count as 0."""
-        self._renumber = np.zeros(max([*class_ids, 65535]) + 1, dtype=np.int64)
-        self._renumber[class_ids] = np.arange(1, len(class_ids) + 1)
+        self._class_ids = class_ids
         self._num_classes = len(class_ids)
+        self._device = torch.device("cpu")  # of the map
         self._votes: list[Tensor] = []  # row * (C + 1) + label, one per pixel
 
     def add(
@@ -47,24 +52,30 @@ class VoxelTruth:
         voxel_size_m: float,
     ) -> None:
         """Count the labels of the believed pixels of a frame; voxels unknown to `index` do not."""
+        self._device = index.device
         try:
             points = fusion.frame_points(frame, depth, voxel_size_m, index.device)
         except InputError:  # no pixel is believed: the map has nothing of it either
             return
         rows = index.lookup(points.coords)
-        labels = torch.from_numpy(self._renumber[label.reshape(-1)]).to(rows.device)
+        labels = torch.from_numpy(renumbered(label, self._class_ids).reshape(-1)).to(rows.device)
         votes = rows * (self._num_classes + 1) + labels[points.pixel_index]
         self._votes.append(votes[rows >= 0])
 
     def labels(self, num_voxels: int) -> Tensor:  # (V,) int64
-        """Label per voxel, 0 where no labelled pixel fell."""
+        """Label per voxel, the smallest of equals, 0 where no labelled pixel fell."""
         size = self._num_classes + 1
+        label = torch.zeros(num_voxels, dtype=torch.int64, device=self._device)
         if not self._votes:
-            return torch.zeros(num_voxels, dtype=torch.int64)
-        votes = torch.bincount(torch.cat(self._votes), minlength=num_voxels * size)
-        votes = votes.reshape(num_voxels, size)[:, 1:]
-        best = votes.argmax(dim=1) + 1
-        return torch.where(votes.sum(dim=1) > 0, best, 0)
+            return label
+        # pairs that occur, not all there could be: of 2048 instances few fall into a voxel
+        pairs, count = torch.unique(torch.cat(self._votes), return_counts=True)
+        pairs, count = pairs[pairs % size > 0], count[pairs % size > 0]
+        row = torch.div(pairs, size, rounding_mode="floor")
+        most = torch.zeros_like(label).scatter_reduce_(0, row, count, "amax")
+        best = count == most[row]
+        label.fill_(size).scatter_reduce_(0, row[best], pairs[best] % size, "amin")
+        return torch.where(most > 0, label, 0)
 
 
 @dataclass(frozen=True)

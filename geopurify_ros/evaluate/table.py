@@ -51,8 +51,8 @@ def baselines() -> list[Candidate]:
 
 
 def of_student(name: str, net: StudentNet) -> Candidate:
-    """A student as a candidate."""
-    return Candidate(name, lambda mapped: net.embed(scene_of(mapped)))
+    """A student as a candidate; it goes where the map is."""
+    return Candidate(name, lambda mapped: net.to(mapped.pipeline.device).embed(scene_of(mapped)))
 
 
 def of_teacher(name: str, features: Callable[[VoxelScene], Tensor]) -> Candidate:

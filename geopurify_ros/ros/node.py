@@ -6,6 +6,7 @@ loads the weights, activate subscribes, deactivate stops and keeps the map, clea
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import traceback
 
@@ -191,8 +192,9 @@ class MappingNode(LifecycleNode):
             self._outputs.destroy()
         self._outputs = None
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # for other processes: torch would keep it for itself
+        if torch.cuda.is_initialized():
+            with contextlib.suppress(RuntimeError):  # a broken card must not keep the map
+                torch.cuda.empty_cache()  # for other processes: torch would keep it for itself
 
     def _set_purify_timer(self) -> None:
         if self._purify_timer is not None:

@@ -168,6 +168,9 @@ class Watchdog:
         pipeline = self._worker.pipeline
         status = Status("encoder", f"{pipeline.encoder.id} on {pipeline.device}")
         status.faults += self._failing("frame", "encoder")
+        if self._worker.lost_device:
+            sentence = self._worker.lost_device
+            status.faults.append(Fault(health.ERROR, "device", "lost", sentence, is_told=True))
         for stage, ms in pipeline.stopwatch.median_ms().items():
             status.values[f"median_ms.{stage}"] = f"{ms:.1f}"
         return status

@@ -19,6 +19,7 @@ from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.lost_device import is_lost
 from geopurify_ros.ros.memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
@@ -68,6 +69,7 @@ class MappingWorker:
         self.is_paused = False
         # what fails at present ("frame", "purify", "query", "map") and how; for diagnostics
         self.failing: dict[str, str] = {}
+        self.lost_device = ""  # why nothing can be computed any more; then all work is refused
         self.last_refusal = ""  # why the last bad frame was refused
         self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
@@ -232,11 +234,18 @@ class MappingWorker:
 
     def _guard(self, what: str, job: Callable[[], None], *failed: Callable[[Any], None]) -> None:
         """Run a job; whatever it raises is told, counted and never ends the thread."""
+        if self.lost_device:
+            self._refuse(what, failed)
+            return
         try:
             job()
             self.failing.pop(what, None)
         except Exception as error:
             bad_input = isinstance(error, GeoPurifyError)
+            if not bad_input and is_lost(self.pipeline.device):
+                self._lose_device(error)
+                self._refuse(what, failed)
+                return
             if what == "frame":
                 self._counts.dropped("bad_input" if bad_input else "internal_error")
                 with self._wake:  # what it would have seen is still to be seen
@@ -250,6 +259,21 @@ class MappingWorker:
                 self._reporter.warn(what, f"internal error, the map is kept: {trace}", repr(error))
             for done in failed:
                 done(error)
+
+    def _lose_device(self, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:200]
+        self.lost_device = (
+            f"{self.pipeline.device} does not compute any more ({reason}): the map on it is lost, "
+            "restart the node"
+        )
+        self.failing.clear()
+        self._reporter.warn("device", self.lost_device)
+
+    def _refuse(self, what: str, failed: tuple[Callable[[Any], None], ...]) -> None:
+        if what == "frame":
+            self._counts.dropped("device_lost")
+        for done in failed:
+            done(GeoPurifyError(self.lost_device))
 
     def _integrate(self, build: Callable[[], RgbdFrame]) -> None:
         frame = build()

@@ -18,7 +18,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.encoder import ImageTextEncoder
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.student import VoxelScene, scene_of_map
-from geopurify_ros.data.map_file import load_map, save_map
+from geopurify_ros.data.map_file import check_map, load_map, save_map
 from geopurify_ros.data.sequence import Sequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.progress import progress
@@ -50,7 +50,8 @@ def make_scenes(
     Without a seed no scene is turned.
 
     Raises:
-        InputError: no sequence, a folder that is none, two of one name, or one without voxels.
+        InputError: no sequence, a folder that is none, two of one name, one without voxels, or
+            `out` holds scenes of another encoder or voxel size.
     """
     names = [folder.resolve().name for folder in sequences]
     if not names:
@@ -58,6 +59,13 @@ def make_scenes(
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two sequences are called {name}: scenes are kept by that name")
+    for path in sorted(out.glob("*.safetensors")):
+        header, size_m = check_map(path), config.map.voxel_size_m
+        if (header.encoder, header.voxel_size_m) != (encoder.id, size_m):
+            raise InputError(
+                f"{path} was made with encoder {header.encoder} and voxels of "
+                f"{header.voxel_size_m} m, not {encoder.id} and {size_m} m: choose another --out"
+            )
     out.mkdir(parents=True, exist_ok=True)
     made = 0
     for number, folder in enumerate(progress(sequences, len(sequences), "scenes", "scene")):

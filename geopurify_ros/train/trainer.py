@@ -93,7 +93,8 @@ def fit(
         schedule: how.
         out: folder for progress.safetensors, metrics.json and curves.png.
         settings: whatever else the result depends on; another run's are refused. The number of
-            steps may change: a run may be ended sooner, or go on longer.
+            steps may change: a run may be ended sooner, though not before what it has, or go on
+            longer.
         save_every: steps between saves; a resumed run repeats what came after the last one.
         stop_after: end early, as an interrupt would (tests).
 
@@ -101,8 +102,8 @@ def fit(
         One dictionary per step: loss, learning rate and what the task logs.
 
     Raises:
-        InputError: the loss is not finite, `out` holds another run, or another process is at
-            work there.
+        InputError: the loss is not finite, `out` holds another run or one of more steps, or
+            another process is at work there.
     """
     out.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(out):
@@ -120,6 +121,11 @@ def _fit(
     )
     known = {"schedule": asdict(schedule), **settings}
     history = _resume(out / "progress.safetensors", task.net, optimizer, known)
+    if len(history) > schedule.steps:
+        raise InputError(
+            f"{out} holds a training of {len(history)} steps, more than the {schedule.steps} that "
+            "are asked for: ask for as many, or choose another folder"
+        )
     steps = range(len(history), min(schedule.steps, stop_after or schedule.steps))
     task.net.train()
     bar = tqdm(steps, desc="train", unit="step", initial=len(history), total=schedule.steps)
