@@ -7,6 +7,7 @@ features are summed once per pair; the result is the same (test_core_fusion.py).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,12 @@ from geopurify_ros.errors import InputError
 
 # Beyond this a coordinate does not fit the packed keys of the block index (400 km at 5 cm).
 MAX_VOXEL_COORD = 1 << 23
+
+
+def reach_m(voxel_size_m: float) -> float:
+    """How far from the origin float32 coordinates are a tenth of a voxel apart at most: 2^k m."""
+    last = math.floor(math.log2(voxel_size_m / 10.0 * 2.0**24))
+    return min(2.0**last, (MAX_VOXEL_COORD - (1 << 20)) * voxel_size_m)
 
 
 @dataclass(frozen=True)
@@ -120,9 +127,14 @@ def frame_points(
             f"no depth between {depth_config.min_m} and {depth_config.max_m} m in the image"
         )
     pose = torch.from_numpy(frame.T_world_camera)
-    if float(pose[:3, 3].abs().max()) / voxel_size_m > MAX_VOXEL_COORD - (1 << 20):
+    limit_m = reach_m(voxel_size_m) - depth_config.max_m
+    if float(pose[:3, 3].abs().max()) > limit_m:
         distance_m = float(pose[:3, 3].norm())
-        raise InputError(f"the pose is {distance_m:.0f} m from the origin of the map")
+        raise InputError(
+            f"the pose is {distance_m:.0f} m from the origin of the map, whose clouds (float32) "
+            f"are exact to a tenth of a {voxel_size_m:g} m voxel only up to {limit_m / 1000:.3g} "
+            "km; use a local frame that begins nearby, as odom, instead of UTM or ECEF"
+        )
     # index_select copies whole rows; a boolean mask or [index] is several times slower
     normals = geometry.normals(points).view(-1, 3).index_select(0, pixel_index)
     points = points.view(-1, 3).index_select(0, pixel_index)
