@@ -57,7 +57,7 @@ class Reporter:
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def warn(self, topic: str, sentence: str, kind: str | None = None) -> None:
-        """Say `sentence` of `topic`; `kind` names the fault, else the sentence does less numbers."""
+        """Say `sentence` of `topic`; `kind` names the fault, else it is without its numbers."""
         key, now = (topic, kind or without_numbers(sentence)), time.monotonic()
         with self._lock:
             said, unsaid = self._last.get(key, (-_REPEAT_S, 0))
