@@ -12,6 +12,7 @@ from geopurify_ros.core.fusion import (
     feature_cell,
     frame_points,
     fuse_frame,
+    reach_m,
 )
 from geopurify_ros.errors import InputError
 
@@ -169,6 +170,24 @@ def test_poses_out_of_reach_are_refused():
     frame = make_frame(translation=(0.0, 1e9, 0.0))
     with pytest.raises(InputError, match="1000000000 m from the origin"):
         frame_points(frame, DepthConfig(), VOXEL_M, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("voxel_m", [0.005, 0.02, 0.05, 0.3, 2.0])
+def test_clouds_in_reach_are_exact_to_a_tenth_of_a_voxel(voxel_m):
+    """The distance of neighbouring float32 numbers there, and that it ends as late as it can."""
+    reach = reach_m(voxel_m)
+    assert np.spacing(np.float32(reach * 0.999)) <= voxel_m / 10 < np.spacing(np.float32(reach))
+
+
+@pytest.mark.parametrize(("position", "kilometres"), [
+    ((500_000.0, 4_649_776.0, 0.0), "65.5"), ((70_000.0, 0.0, 0.0), "65.5")])
+def test_utm_is_refused_with_the_reach_and_advice(position, kilometres):
+    with pytest.raises(InputError, match=(
+        rf"0\.05 m voxel only up to {kilometres} km; use a local frame .* instead of UTM"
+    )):
+        frame_points(make_frame(translation=position), DepthConfig(), 0.05, torch.device("cpu"))
+    near = make_frame(translation=(60_000.0, 0.0, 0.0))
+    assert len(frame_points(near, DepthConfig(), 0.05, torch.device("cpu")).coords)
 
 
 def test_bags_in_another_order_and_in_parts_are_the_same_features():

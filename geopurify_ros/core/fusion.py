@@ -22,6 +22,12 @@ from geopurify_ros.core.scatter import bag_sum, run_starts, sort_keys
 from geopurify_ros.errors import InputError
 
 
+def reach_m(voxel_size_m: float) -> float:
+    """How far from the origin float32 coordinates are a tenth of a voxel apart at most: 2^k m."""
+    last = math.floor(math.log2(voxel_size_m / 10.0 * 2.0**24))
+    return min(2.0**last, (MAX_VOXEL_COORD - (1 << 20)) * voxel_size_m)
+
+
 @dataclass(frozen=True)
 class FeatureBags:
     """Mean features that are not added up yet: voxel i is the weighted sum of its bag of cells.
@@ -119,9 +125,14 @@ def frame_points(
             f"no depth between {depth_config.min_m} and {depth_config.max_m} m in the image"
         )
     pose = torch.from_numpy(frame.T_world_camera)
-    if float(pose[:3, 3].abs().max()) / voxel_size_m > MAX_VOXEL_COORD - (1 << 20):
+    limit_m = reach_m(voxel_size_m) - depth_config.max_m
+    if float(pose[:3, 3].abs().max()) > limit_m:
         distance_m = float(pose[:3, 3].norm())
-        raise InputError(f"the pose is {distance_m:.0f} m from the origin of the map")
+        raise InputError(
+            f"the pose is {distance_m:.0f} m from the origin of the map, whose clouds (float32) "
+            f"are exact to a tenth of a {voxel_size_m:g} m voxel only up to {limit_m / 1000:.3g} "
+            "km; use a local frame that begins nearby, as odom, instead of UTM or ECEF"
+        )
     # index_select copies whole rows; a boolean mask or [index] is several times slower
     normals = geometry.normals(points, edges=depth_config).view(-1, 3).index_select(0, pixel_index)
     points = points.view(-1, 3).index_select(0, pixel_index)

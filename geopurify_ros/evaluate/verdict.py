@@ -151,7 +151,8 @@ def format_verdict(result: Mapping[str, Any]) -> list[str]:
                        ("overlap", "of a frame seen by the one before")):
         if result[key] is not None:
             parts.append(f"{result[key]:.0%} {words}")
-    if result["overlap"] is not None and result["overlap"] < _TOO_FAR_APART:
+    overlap, doubts = result["overlap"], any("poses" in text for text in result["warnings"])
+    if overlap is not None and overlap < _TOO_FAR_APART and not doubts:
         parts[-1] += " (too far apart to judge the poses by)"
     lines = [f"verdict: {', '.join(parts)}"]
     if result["refused_by_reason"]:

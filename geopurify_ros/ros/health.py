@@ -174,7 +174,9 @@ def refusal_fault(refused: int, received: int, sentence: str) -> Fault | None:
     """Images of late that do not fit; the sentence of the last one begins with its topic."""
     if not refused:
         return None
-    topic, _, reason = sentence.partition(": ")
+    topic, colon, reason = sentence.partition(": ")
+    if not colon:  # of the frame as a whole
+        topic, reason = "frames", sentence
     return Fault(ERROR if refused >= received else WARN, topic, "refused", (
         f"{reason} ({refused} of the last {max(refused, received)} images were refused)"
     ), is_told=True)

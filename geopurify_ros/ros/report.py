@@ -57,8 +57,8 @@ class Reporter:
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
     def warn(self, topic: str, sentence: str, kind: str | None = None) -> None:
-        """Say `sentence` of `topic`; `kind` names the fault where the sentence has numbers."""
-        key, now = (topic, kind or sentence), time.monotonic()
+        """Say `sentence` of `topic`; `kind` names the fault, else it is without its numbers."""
+        key, now = (topic, kind or without_numbers(sentence)), time.monotonic()
         with self._lock:
             said, unsaid = self._last.get(key, (-_REPEAT_S, 0))
             if now - said < _REPEAT_S:
