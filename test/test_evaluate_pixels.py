@@ -47,7 +47,9 @@ def write_room(folder, left, painted, right):
     Image.fromarray(label).save(folder / "label/0.png")
     np.savetxt(folder / "pose/0.txt", np.eye(4))
     for name in ("color", "depth"):
-        np.savetxt(folder / f"intrinsic/intrinsic_{name}.txt", np.diag([40.0, 40.0, 1.0, 1.0]))
+        matrix = np.diag([40.0, 40.0, 1.0, 1.0])
+        matrix[:2, 2] = 23.5, 15.5
+        np.savetxt(folder / f"intrinsic/intrinsic_{name}.txt", matrix)
     names = {str(number): name for name, number in ids.items()}
     (folder / "classes.json").write_text(json.dumps({"classes": names}))
     return folder
