@@ -73,10 +73,11 @@ def test_a_good_recording(room):
     assert "of a frame seen by the one before" in line
 
 
-def test_frames_far_apart_are_no_fault(room):
+@pytest.mark.parametrize("step", [5, 6, 7, 8, 9, 11])
+def test_frames_far_apart_are_no_fault(room, step):
     """Then nothing can be said of the poses, and nothing is."""
     for part in ("color", "depth", "pose"):
-        for path in sorted((room / part).iterdir())[1:-1]:
+        for path in [p for i, p in enumerate(sorted((room / part).iterdir())) if i % step]:
             path.unlink()
     verdict, (line,) = mapped(room)
     assert verdict["overlap"] < 0.05

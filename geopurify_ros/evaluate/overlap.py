@@ -96,6 +96,11 @@ class Overlap:
         self._reference = frame
 
     @property
+    def num_judged(self) -> int:
+        """Frames that showed something new and were compared under all readings."""
+        return self._judged
+
+    @property
     def consecutive(self) -> float | None:
         """Mean share that the frame before confirms; None while there is no pair of frames."""
         return float(np.mean(self._consecutive)) if self._consecutive else None

@@ -24,6 +24,7 @@ _LITTLE_DEPTH = 0.2
 _MUCH_BLACK = 0.25
 _BLACK = 2.0  # of 255: darker than what cameras make of dark things
 _BETTER, _TIMES_BETTER = 0.07, 2.0  # another reading of the poses, by both
+_FEW, _FEW_BETTER = 4, 0.15  # with fewer comparisons chance is larger
 _STILL_BETTER = 0.12  # frames of one room agree on more than nothing wherever they look
 _TOO_FAR_APART = 0.05  # frames that share less say nothing of their poses
 _SPARSE = slice(None, None, 8)
@@ -81,7 +82,7 @@ class Verdict:
         }
         found = (
             self._refused(result), self._depth(result), _color(result),
-            _poses(self._overlap.best()),
+            _poses(self._overlap.best(), self._overlap.num_judged),
         )
         result["warnings"] = [warning for warning in found if warning]
         return result
@@ -123,15 +124,17 @@ def _color(result: dict[str, Any]) -> str:
     )
 
 
-def _poses(shares: dict[str, float]) -> str:
+def _poses(shares: dict[str, float], num_judged: int) -> str:
     """`shares` of Overlap.best."""
     if not shares:
         return ""
     given, still = shares[AS_GIVEN], shares[STILL]
     best = max((reading for reading in shares if reading != STILL), key=shares.__getitem__)
-    if shares[best] >= max(given + _BETTER, _TIMES_BETTER * given):
+    few = num_judged < _FEW
+    better = _FEW_BETTER if few else _BETTER
+    if shares[best] >= max(given + better, _TIMES_BETTER * given):
         found = f"the poses seem to be {best}: read so, frames"
-    elif still >= max(given + _STILL_BETTER, _TIMES_BETTER * given):
+    elif not few and still >= max(given + _STILL_BETTER, _TIMES_BETTER * given):
         best, found = STILL, "the poses do not fit the images: without them, frames"
     else:
         return ""
