@@ -48,6 +48,7 @@ def cached_features(teacher: Teacher, scene: TrainingScene, folder: Path) -> Ten
         raise InputError(f"scene {scene.name}: teacher {teacher.id} gives features not finite")
     folder.mkdir(parents=True, exist_ok=True)
     held = features.to(torch.float16)
+    path.unlink(missing_ok=True)  # a cache: what is damaged under its name is made anew
     write_tensors(path, {"features": held.cpu().contiguous()}, _KIND, {"teacher": teacher.id})
     held = held.to(scene.voxels.coords.device)
     return held.to(torch.float32)  # the first run sees the numbers that the second will see
