@@ -145,3 +145,32 @@ def test_want_of_memory_is_no_loss_of_the_device(worker, monkeypatch, error):
     wait(lambda: "frame" in worker.failing, "the failure")
     assert worker.lost_device == ""
     assert "the map is kept" in worker.log[-1]
+
+
+def test_frames_have_their_turn_where_purifying_takes_longer_than_its_period(worker):
+    """Else one frame would be fused per purification, and a second of images take minutes."""
+    order, pipeline = [], worker.pipeline
+    real_purify, real_integrate = pipeline.purify, pipeline.integrate
+
+    def purify():
+        order.append("purify")
+        worker.request_purify()  # its period is over before it ends
+        return real_purify()
+
+    def integrate(frame):
+        order.append("frame")
+        worker._purify_is_due = True
+        return real_integrate(frame)
+
+    pipeline.purify, pipeline.integrate = purify, integrate
+    go_on = threading.Event()
+    worker.call("query", lambda: go_on.wait(20), lambda _: None)
+    wait(lambda: not worker._jobs, "the first job")
+    worker._purify_is_due = True
+    worker.request_purify()
+    for k in range(8):
+        worker.submit_frame(lambda k=k: frame_at(float(k)))
+    go_on.set()
+    wait(lambda: order.count("frame") == 8, "all frames")
+    assert order.count("purify") <= 3, order
+    wait(lambda: order[-1] == "purify", "a purification at the end")

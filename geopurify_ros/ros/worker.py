@@ -14,18 +14,16 @@ from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.answer import Answer
-from geopurify_ros.core.frame import RgbdFrame
 from geopurify_ros.core.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
 from geopurify_ros.ros.lost_device import is_lost
 from geopurify_ros.ros.memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32
-_MAX_FRAMES = 20  # poses that come late bring the images of a second at once
-Place = tuple[NDArray[np.float64], int]  # T_world_camera (4, 4) and stamp_ns
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -73,11 +71,10 @@ class MappingWorker:
         self.last_refusal = ""  # why the last bad frame was refused
         self.last_answer: Answer | None = None  # of the active query
         self._gate, self._counts = gate, counts
-        self._queued_gate = KeyframeGate(gate.config)  # what waits counts as a keyframe, too
+        self._frames = FrameQueue(gate.config, counts)
         self._reporter, self._listener = reporter, listener
         self._wake = threading.Condition()
         self._stopping = True  # nobody works before start()
-        self._frames: deque[Callable[[], RgbdFrame]] = deque()
         self._jobs: deque[_Job] = deque()
         self._purify_done: list[Callable[[Any], None]] = []
         self._flags: set[str] = set()
@@ -93,7 +90,8 @@ class MappingWorker:
     def configure(self, config: Config) -> None:
         """Take new values of live parameters; the next job uses them."""
         self.pipeline.config = config
-        self._gate.config = self._queued_gate.config = config.keyframe
+        self._gate.config = config.keyframe
+        self._frames.configure(config.keyframe)
 
     def start(self) -> None:
         """Begin to work, for the first time or again."""
@@ -106,7 +104,7 @@ class MappingWorker:
         with self._wake:
             self._stopping = True
             self._wake.notify()
-            self._drop_frames("stopped")
+            self._frames.drop("stopped")
             waiting = [*(job.done for job in self._jobs), *self._purify_done]
             self._jobs.clear()
             self._purify_done.clear()
@@ -120,14 +118,14 @@ class MappingWorker:
         with self._wake:
             self.is_paused = is_paused
             if is_paused:
-                self._drop_frames("paused")
+                self._frames.drop("paused")
 
     def wants(self, T_world_camera: NDArray[np.float64], stamp_ns: int) -> bool:
         """Whether a frame at this pose (4, 4) and time is a keyframe after those that wait."""
         with self._wake:
-            return self._queued_gate.is_keyframe(T_world_camera, stamp_ns)
+            return self._frames.wants(T_world_camera, stamp_ns)
 
-    def submit_frame(self, build: Callable[[], RgbdFrame], place: Place | None = None) -> None:
+    def submit_frame(self, build: Build, place: Place | None = None) -> None:
         """Offer a frame; `build` makes it from messages on the worker's thread.
 
         `place`: its pose (4, 4) and stamp, where they are known before it is made.
@@ -136,12 +134,7 @@ class MappingWorker:
             if self.is_paused:
                 self._counts.dropped("paused")
                 return
-            if place is not None:
-                self._queued_gate.accept(*place)
-            while len(self._frames) >= _MAX_FRAMES:
-                self._counts.dropped("busy")
-                self._frames.popleft()
-            self._frames.append(build)
+            self._frames.put(build, place)
             self._wake.notify()
 
     def set_query(self, asked: TextQuery | None) -> None:
@@ -171,7 +164,7 @@ class MappingWorker:
         `done` gets None, or the error; at once where nobody works.
         """
         with self._wake:
-            self._drop_frames("reset")
+            self._frames.drop("reset")
             self._put(_Job("reset", lambda: self._replace(put, stamp_ns), done))
 
     def _put(self, job: _Job) -> None:
@@ -198,12 +191,6 @@ class MappingWorker:
             self._flags.add("map")
             self._wake.notify()
 
-    def _drop_frames(self, reason: str) -> None:
-        for _ in self._frames:
-            self._counts.dropped(reason)
-        self._frames.clear()
-        self._queued_gate.reset()
-
     def _run(self) -> None:
         while True:
             with self._wake:
@@ -212,9 +199,12 @@ class MappingWorker:
                 if self._stopping:
                     return
                 jobs, self._jobs = self._jobs, deque()
-                flags, self._flags = self._flags, set()
                 purify_done, self._purify_done = self._purify_done, []
-                build = self._frames.popleft() if self._frames else None
+                flags, self._flags = self._flags, set()
+                if self._frames.goes_first and not purify_done:
+                    self._flags = flags & {"purify"}  # later
+                    flags -= self._flags
+                build = self._frames.take()
             for job in jobs:
                 self._guard(job.what, lambda j=job: j.done(j.run()), job.done)
             self._serve(flags, purify_done)
@@ -249,7 +239,7 @@ class MappingWorker:
             if what == "frame":
                 self._counts.dropped("bad_input" if bad_input else "internal_error")
                 with self._wake:  # what it would have seen is still to be seen
-                    self._queued_gate.reset()
+                    self._frames.forget()
             if bad_input:
                 self.last_refusal = str(error) if what == "frame" else self.last_refusal
                 self._reporter.warn(what, str(error))
@@ -275,7 +265,7 @@ class MappingWorker:
         for done in failed:
             done(GeoPurifyError(self.lost_device))
 
-    def _integrate(self, build: Callable[[], RgbdFrame]) -> None:
+    def _integrate(self, build: Build) -> None:
         frame = build()
         if not self._gate.is_keyframe(frame.T_world_camera, frame.stamp_ns):
             self._counts.dropped("not_keyframe")
@@ -290,7 +280,7 @@ class MappingWorker:
         put(self.pipeline)
         self._gate.reset()
         with self._wake:
-            self._queued_gate.reset()
+            self._frames.forget()
         self.stamp_ns = stamp_ns
         self.last_purify = None
         self._map_is_new = self._purify_is_due = True
@@ -301,6 +291,7 @@ class MappingWorker:
         self.last_purify = self.pipeline.purify()
         give_back()
         self._purify_is_due = False
+        self._frames.let_pass()
         for tell in done:
             tell(self.last_purify)
 
