@@ -16,7 +16,8 @@ _T = TypeVar("_T")
 def progress(items: Iterable[_T], total: int | None, what: str, unit: str) -> Iterator[_T]:
     """`items`, one by one; `total` of them where that is known.
 
-    Under launch and in files a bar is one endless line of control characters.
+    Under launch and in files a bar is one endless line of control characters. What is soon done
+    is not told there.
     """
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, desc=what, unit=unit)
@@ -29,7 +30,8 @@ def progress(items: Iterable[_T], total: int | None, what: str, unit: str) -> It
         if time.monotonic() - said_s >= _EVERY_S:
             said_s = time.monotonic()
             _say(what, number, total, unit, said_s - start_s)
-    _say(what, number, total, unit, time.monotonic() - start_s)
+    if time.monotonic() - start_s >= _EVERY_S:
+        _say(what, number, total, unit, time.monotonic() - start_s)
 
 
 def _say(what: str, number: int, total: int | None, unit: str, seconds: float) -> None:

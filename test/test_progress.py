@@ -26,8 +26,13 @@ def test_a_log_gets_a_line_now_and_then(clock, capsys):
 
 
 def test_an_unknown_length_is_not_told(clock, capsys):
-    list(progress(iter("abc"), None, "play", "message"))
-    assert capsys.readouterr().err.startswith("play: 3 messages in ")
+    list(progress(iter("abcdefghijkl"), None, "play", "message"))
+    assert capsys.readouterr().err.splitlines()[-1].startswith("play: 12 messages in ")
+
+
+def test_what_is_soon_done_is_not_told(capsys):
+    list(progress(range(3), 3, "map", "frame"))
+    assert capsys.readouterr().err == ""
 
 
 def test_what_raises_ends_it(capsys):

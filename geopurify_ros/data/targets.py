@@ -42,10 +42,9 @@ def check_target(path: Path, kind: str) -> None:
 def check_replaceable(path: Path, kind: str) -> None:
     """Raise InputError where `path` holds something that is not of this `kind`."""
     if os.path.lexists(path) and not _is_of(path, kind):
-        name = kind if kind in (*_BEGINS, *_OTHERS) else f"file of kind {kind}"
         raise InputError(
-            f"{path} exists and is no {name} of geopurify: it is left as it is; choose another "
-            "name, or move it away"
+            f"{path} exists and is no {kind.replace('_', ' ')}: it is left as it is; choose "
+            "another name, or move it away"
         )
 
 
