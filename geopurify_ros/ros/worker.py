@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,27 +19,13 @@ from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
+from geopurify_ros.ros.listener import Listener
 from geopurify_ros.ros.lost_device import is_lost
 from geopurify_ros.ros.memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32
 _INACTIVE = "the node is not active: activate it first"
-
-
-class Listener(Protocol):
-    """Hears of results, on the worker's thread."""
-
-    def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
-        """The map is worth publishing again."""
-
-    def answered(
-        self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
-    ) -> None:
-        """The active query has a new answer."""
-
-    def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
-        """There is no active query any more."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,24 @@
+"""Who hears of the worker's results."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from geopurify_ros.core.answer import Answer
+from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.core.query import TextQuery
+
+
+class Listener(Protocol):
+    """Hears of results, on the worker's thread."""
+
+    def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """The map is worth publishing again."""
+
+    def answered(
+        self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
+    ) -> None:
+        """The active query has a new answer."""
+
+    def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """There is no active query any more."""
