@@ -19,7 +19,7 @@ import torch
 
 from geopurify_ros.encoders.text_cache import cache_folder
 
-WORTH_IT = 0.8  # bfloat16 rounds to three digits: it must earn that
+_WORTH_IT = 0.8  # bfloat16 rounds to three digits: it must earn that
 _HOPELESS = 3.0  # times slower in a small image: the large one would only cost time
 _TRIALS = 6  # in turns: a busy moment must not decide
 _BUDGET_S = 1.0  # of processor time, for the trials after the first ones
@@ -74,7 +74,7 @@ def measured_dtype(trial: Trial) -> torch.dtype:
 
 def faster_dtype(float32_s: float, bfloat16_s: float) -> torch.dtype:
     """bfloat16 where it saves at least a fifth of the time."""
-    return torch.bfloat16 if bfloat16_s < WORTH_IT * float32_s else torch.float32
+    return torch.bfloat16 if bfloat16_s < _WORTH_IT * float32_s else torch.float32
 
 
 def least_seconds(*calls: Call, repeats: int = 2) -> list[float]:
