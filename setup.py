@@ -155,7 +155,7 @@ setup(
     name=NAME,
     version=VERSION,
     packages=find_packages(include=[NAME, NAME + ".*"], exclude=[NAME + ".msg", NAME + ".srv"]),
-    package_data={NAME: ["assets/**/*", "train/*.txt", "py.typed"]},
+    package_data={NAME: ["assets/**/*", "train/**/*.txt", "py.typed"]},
     ext_modules=[Extension(NAME, sources=[]), Extension("tf2_msgs", sources=[])],
     cmdclass={"build_ext": BuildInterfaces},
     distclass=DataDistribution,

@@ -78,8 +78,8 @@ def _check_files(value):
 def _transports(value, topics):
     """How the images of a rosbag2 come: the player sends them as they were recorded."""
     from geopurify_ros.config import Config, with_values  # these need torch, which takes seconds
-    from geopurify_ros.data.bag import Bag
-    from geopurify_ros.data.bag_files import is_bag
+    from geopurify_ros.data.readers.bag import Bag
+    from geopurify_ros.data.readers.bag_files import is_bag
 
     path = Path(value["bag"])
     if not is_bag(path):

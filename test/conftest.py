@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from geopurify_ros.ros.isolation import take_domain
+from geopurify_ros.ros.tools.private_domain import take_domain
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # before torch, see geopurify_ros/threads.py
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(take_domain())
 

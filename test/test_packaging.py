@@ -86,7 +86,7 @@ def test_colcon_installs_programs_launch_and_config(colcon_install):
 def test_colcon_installs_our_modules_beside_the_generated_ones(colcon_install):
     (package,) = colcon_install.glob("lib/python3.*/site-packages/geopurify_ros")
     assert "__version__" in (package / "__init__.py").read_text()
-    assert (package / "core/pipeline.py").is_file()
+    assert (package / "core/mapping/fusion.py").is_file()
     assert (package / "msg/__init__.py").is_file()
     assert (package / "assets/sample_room/models.txt").is_file()
 

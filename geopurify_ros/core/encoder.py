@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.errors import expect_shape
 
 

@@ -9,22 +9,27 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.config import Config
-from geopurify_ros.core import fusion
-from geopurify_ros.core.answer import Answer
-from geopurify_ros.core.consensus import Consensus, ConsensusRule, ViewBuffer
-from geopurify_ros.core.edits import write_all
-from geopurify_ros.core.embedding import geometric_embedding
+from geopurify_ros.core.answers.answer import Answer
+from geopurify_ros.core.answers.lengths import (
+    Lengths,
+    lengths_inside,
+    main_directions,
+    raw_lengths,
+)
+from geopurify_ros.core.answers.query import TextQuery, label_voxels
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame, unreadable
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.gate import effect_of, objection
-from geopurify_ros.core.lengths import Lengths, lengths_inside, main_directions, raw_lengths
-from geopurify_ros.core.map_records import MapSnapshot
-from geopurify_ros.core.neighbors import nearest_neighbors
-from geopurify_ros.core.pooling import Affinity, affinity_weights, pool, row_entropy
-from geopurify_ros.core.query import TextQuery, label_voxels
+from geopurify_ros.core.mapping import fusion
+from geopurify_ros.core.mapping.consensus import Consensus, ConsensusRule, ViewBuffer
+from geopurify_ros.core.mapping.edits import write_all
+from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.core.mapping.map_records import MapSnapshot
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
+from geopurify_ros.core.purification.embedding import geometric_embedding
+from geopurify_ros.core.purification.gate import effect_of, objection
+from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.core.purification.pooling import Affinity, affinity_weights, pool, row_entropy
+from geopurify_ros.core.purification.student import StudentNet, scene_of_map
 from geopurify_ros.core.stopwatch import Stopwatch
-from geopurify_ros.core.student import StudentNet, scene_of_map
-from geopurify_ros.core.voxel_map import VoxelMap
 from geopurify_ros.errors import ConfigError
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from geopurify_ros.core.map_records import MapSnapshot
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.mapping.map_records import MapSnapshot
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.data.targets import check_replaceable
 from geopurify_ros.errors import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from geopurify_ros.core.palette import label_color
+from geopurify_ros.core.answers.palette import label_color
 
 _BACKGROUND = 248
 _MAX_SPLAT_PX = 15

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.data.synthetic_render import (
     Array,
     Box,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from geopurify_ros.core.encoder import encode_frame
-from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from geopurify_ros.core import geometry
-from geopurify_ros.core.rectify import scaled_intrinsics
+from geopurify_ros.core.mapping import geometry
+from geopurify_ros.core.mapping.rectify import scaled_intrinsics
 
 NUM_CHANNELS = 8
 _MIN_M, _MAX_M = 0.1, 10.0

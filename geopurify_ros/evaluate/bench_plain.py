@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geopurify_ros.core import fusion
-from geopurify_ros.core.block_index import BlockIndex
-from geopurify_ros.core.fusion import FramePoints
-from geopurify_ros.core.neighbors import MAX_RADIUS, NeighborGraph
-from geopurify_ros.core.scatter import scatter_mean
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.mapping import fusion
+from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.mapping.fusion import FramePoints
+from geopurify_ros.core.mapping.scatter import scatter_mean
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
+from geopurify_ros.core.purification.neighbors import MAX_RADIUS, NeighborGraph
 
 _HALF_STEP = 2**-11  # relative rounding of half precision
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.fusion import FeatureBags, FrameVoxels
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
 
 
 def frame(height: int, width: int) -> RgbdFrame:

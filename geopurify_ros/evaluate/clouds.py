@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.block_index import BlockIndex
-from geopurify_ros.core.neighbors import nearest_neighbors
-from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.evaluate.metrics import boundary_band
 from geopurify_ros.evaluate.runner import BAND_NEIGHBORS, VoxelTruth, scores
 

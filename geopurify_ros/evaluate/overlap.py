@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geopurify_ros.config import DepthConfig
-from geopurify_ros.core.frame import RgbdFrame
+from geopurify_ros.core.mapping.frame import RgbdFrame
 
 _Matrix = NDArray[np.float64]
 _POINTS = 800  # per frame, enough for a share

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.data.sequence import Sequence as LabelledSequence
+from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.data.readers.sequence import Sequence as LabelledSequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix, renumbered
 from geopurify_ros.progress import progress

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geopurify_ros.config import DepthConfig
-from geopurify_ros.core import fusion
-from geopurify_ros.core.block_index import BlockIndex
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.neighbors import nearest_neighbors
+from geopurify_ros.core.answers.query import TextQuery
+from geopurify_ros.core.mapping import fusion
+from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.query import TextQuery
-from geopurify_ros.data.sequence import Sequence
+from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import (
     boundary_band,

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from geopurify_ros.config import DepthConfig
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.voxel_map import VoxelMap
+from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.evaluate.overlap import AS_GIVEN, STILL, Overlap
 
 _MANY_REFUSED = 0.25

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geopurify_ros.config import KeyframeConfig
-from geopurify_ros.core.frame import RgbdFrame
-from geopurify_ros.core.keyframe import KeyframeGate
+from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.ros.report import FrameCounts
 
 MAX_FRAMES = 20  # poses that come late bring the images of a second at once

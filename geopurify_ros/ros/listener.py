@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from geopurify_ros.core.answer import Answer
+from geopurify_ros.core.answers.answer import Answer
+from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.query import TextQuery
 
 
 class Listener(Protocol):

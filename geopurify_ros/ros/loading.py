@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.encoder import ImageTextEncoder
-from geopurify_ros.core.student import StudentNet
+from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
 

@@ -14,10 +14,10 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from geopurify_ros.config import Config
 from geopurify_ros.errors import ConfigError, GeoPurifyError
-from geopurify_ros.ros.interrupts import Interrupts, init_ros
 from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.params import ignored_parameters
 from geopurify_ros.ros.report import FrameCounts
+from geopurify_ros.ros.shutdown_signals import Interrupts, init_ros
 
 _LOOK_S = 0.1  # how often we look for an interrupt while nothing happens
 

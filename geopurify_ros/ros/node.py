@@ -16,17 +16,17 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.encoder import ImageTextEncoder
-from geopurify_ros.core.keyframe import KeyframeGate
+from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError
-from geopurify_ros.ros.inputs import FrameInputs
+from geopurify_ros.ros.inputs.frame_inputs import FrameInputs
 from geopurify_ros.ros.loading import Loading, load
-from geopurify_ros.ros.map_services import MapServices
-from geopurify_ros.ros.outputs import Outputs
+from geopurify_ros.ros.outputs.publishers import Outputs
+from geopurify_ros.ros.outputs.watchdog import Watchdog
 from geopurify_ros.ros.params import check_prompts_in, declare_config, follow_changes
-from geopurify_ros.ros.queries import Queries
 from geopurify_ros.ros.report import FrameCounts, Reporter
-from geopurify_ros.ros.watchdog import Watchdog
+from geopurify_ros.ros.services.map_services import MapServices
+from geopurify_ros.ros.services.queries import Queries
 from geopurify_ros.ros.worker import MappingWorker
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from geopurify_ros.config import Config, Setting, settings, with_values
 from geopurify_ros.config_fields import nearest
 from geopurify_ros.config_file import matches_node, section_names
-from geopurify_ros.core.query import MAX_NEGATIVES, parse_prompts
+from geopurify_ros.core.answers.query import MAX_NEGATIVES, parse_prompts
 from geopurify_ros.errors import ConfigError, GeoPurifyError, InputError
 
 _OF_ROS = ("qos_overrides.", "use_sim_time", "start_type_description_service")

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.answer import Answer
-from geopurify_ros.core.keyframe import KeyframeGate
+from geopurify_ros.core.answers.answer import Answer
+from geopurify_ros.core.answers.query import TextQuery
+from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline, PurifyReport
-from geopurify_ros.core.query import TextQuery
 from geopurify_ros.errors import GeoPurifyError, InputError
+from geopurify_ros.ros.device_loss import is_lost
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
 from geopurify_ros.ros.listener import Listener
-from geopurify_ros.ros.lost_device import is_lost
-from geopurify_ros.ros.memory import give_back
+from geopurify_ros.ros.process_memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
 
 _MAX_JOBS = 32

@@ -1,0 +1,7 @@
+"""`python -m geopurify_ros.cli`."""
+
+import sys
+
+from geopurify_ros.cli import main
+
+sys.exit(main())

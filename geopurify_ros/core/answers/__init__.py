@@ -1,0 +1,1 @@
+"""Text to labels (METHODS 1.10)."""

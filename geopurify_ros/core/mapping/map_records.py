@@ -1,0 +1,54 @@
+"""What a map hands out: itself as it was, and what a frame will make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from geopurify_ros.core.mapping.block_index import Insertion
+from geopurify_ros.core.mapping.edits import Edit
+
+
+@dataclass(frozen=True)
+class MapSnapshot:
+    """A map as it was, on its device; the map may go on growing meanwhile.
+
+    Attributes:
+        features: chunks (R, D) float16 of the V rows, in order; shared with the map, never write.
+        coords: (V, 3) int32.
+        attributes: (V, 7) float32, colour 0..255, normal sum, weight.
+        last_seen_ns: (V,) int64.
+        up_sum: (3,) float64, sum of the up directions of the cameras.
+    """
+
+    feature_dim: int
+    voxel_size_m: float
+    features: tuple[Tensor, ...]
+    coords: Tensor
+    attributes: Tensor
+    last_seen_ns: Tensor
+    up_sum: Tensor
+
+    def __len__(self) -> int:
+        """Number of voxels V."""
+        return len(self.coords)
+
+
+@dataclass(frozen=True)
+class MapUpdate:
+    """A frame that a map has room for, but does not hold yet; see `VoxelMap.planned`.
+
+    Attributes:
+        rows: (M,) int64, ascending, of the frame's voxels.
+        order: (M,) int64, the number in the frame of each row's voxel.
+        features: chunks (R, D) float16 of the M rows, what they will hold.
+        edits: to write before the update is accepted.
+        insertion: into the index.
+    """
+
+    rows: Tensor
+    order: Tensor
+    features: list[Tensor]
+    edits: list[Edit]
+    insertion: Insertion

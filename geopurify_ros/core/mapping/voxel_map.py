@@ -1,0 +1,263 @@
+"""The map: a weighted mean feature, colour and normal per voxel, grown frame by frame.
+
+Features lie in chunks that are allocated once and never copied; they are stored in half
+precision and updated in float32. The weighted mean does not depend on the order of the frames,
+up to the rounding of half precision (5e-4 relative per update; core/mapping/test_voxel_map.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.core.mapping.block_index import MAX_VOXEL_COORD, BlockIndex
+from geopurify_ros.core.mapping.edits import Edit, grown, write_all
+from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
+from geopurify_ros.core.mapping.map_records import MapSnapshot, MapUpdate
+from geopurify_ros.errors import InputError, expect_shape
+
+CHUNK_ROWS = 4096
+_ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
+
+
+class VoxelMap:
+    """Sparse voxels with features; rows keep their number for the life of the map."""
+
+    def __init__(
+        self, feature_dim: int, voxel_size_m: float, device: torch.device | str = "cpu"
+    ) -> None:
+        """An empty map of `feature_dim` wide features."""
+        self.feature_dim = feature_dim
+        self.voxel_size_m = voxel_size_m
+        self.device = torch.device(device)
+        self.index = BlockIndex(self.device)
+        self.version = 0  # grows whenever the content changes
+        # Sum of the up directions of the cameras that saw it: which way it stands.
+        self.up_sum = torch.zeros(3, dtype=torch.float64)
+        # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
+        # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
+        self._features: list[Tensor] = []
+        self._shared: set[int] = set()  # chunks that a snapshot holds: copied before a write
+        self._attributes = torch.zeros((0, 7), device=self.device)
+        self._coords = torch.zeros((0, 3), dtype=torch.int32, device=self.device)
+        self._last_seen_ns = torch.zeros(0, dtype=torch.int64, device=self.device)
+
+    def __len__(self) -> int:
+        """Number of voxels V."""
+        return self.index.num_rows
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the voxels and of their index."""
+        tensors = (*self._features, self._attributes, self._coords, self._last_seen_ns)
+        return sum(t.numel() * t.element_size() for t in tensors) + self.index.num_bytes
+
+    def integrate(self, voxels: FrameVoxels, stamp_ns: int) -> int:
+        """Fold one frame into the running means; returns the number of new voxels.
+
+        All of it or nothing: the map is as it was when this raises.
+
+        Raises:
+            InputError: the features have another width than the map's.
+        """
+        update = self.planned(voxels, stamp_ns)
+        write_all(update.edits)
+        self.accept(update)
+        return update.insertion.num_new
+
+    def planned(self, voxels: FrameVoxels, stamp_ns: int) -> MapUpdate:
+        """What `integrate` would do; the map makes room for it and stays as it is.
+
+        Raises:
+            InputError: see `integrate`.
+        """
+        expect_shape(voxels.bags.cells, (None, self.feature_dim), "frame features")
+        # one sum is NaN or Inf if any value is, and ten times faster than looking at each
+        if not bool(torch.isfinite(voxels.bags.cells.sum())):
+            raise InputError("the encoder returned features that are not finite")
+        insertion = self.index.planned(voxels.coords)
+        self._reserve()
+        rows, order = torch.sort(insertion.rows)
+        old = self._attributes.index_select(0, rows)
+        new = torch.cat((voxels.color, voxels.normal, voxels.weight[:, None]), dim=1)
+        new = new.index_select(0, order)
+        total = old[:, 6:] + new[:, 6:]
+        share = new[:, 6:] / total  # mean += share * (value - mean)
+        mean = torch.cat((torch.lerp(old[:, :6], new[:, :6], share), total), dim=1)
+        features = self._feature_edits(rows, voxels.bags.reordered(order), share)
+        edits = [
+            *insertion.edits,
+            Edit(self._attributes, rows, old, mean),
+            Edit.of(self._coords, rows, voxels.coords.index_select(0, order)),
+            Edit.of(self._last_seen_ns, rows, torch.full_like(rows, stamp_ns)),
+            *features,
+        ]
+        return MapUpdate(rows, order, [edit.after for edit in features], edits, insertion)
+
+    def accept(self, update: MapUpdate) -> None:
+        """Take over the plan that was made last, once its edits are written; cannot fail."""
+        self.index.accept(update.insertion)
+        self.version += 1
+
+    def _reserve(self) -> None:
+        """Room for every row that the index has planned."""
+        count = max(self.index.num_planned, len(self))
+        while len(self._features) * CHUNK_ROWS < count:
+            shape = (CHUNK_ROWS, self.feature_dim)
+            self._features.append(torch.zeros(shape, dtype=torch.float16, device=self.device))
+        self._attributes = grown(self._attributes, count)
+        self._coords = grown(self._coords, count)
+        self._last_seen_ns = grown(self._last_seen_ns, count)
+
+    def _feature_edits(
+        self,
+        rows: Tensor,  # (M,) int64, ascending
+        bags: FeatureBags,  # M, in the order of the rows
+        share: Tensor,  # (M, 1)
+    ) -> list[Edit]:
+        """Each row's feature moves by its share towards the new one, chunk by chunk."""
+        edges = torch.arange(0, (len(self._features) + 1) * CHUNK_ROWS, CHUNK_ROWS)
+        cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
+        edits = []
+        for number in range(len(self._features)):
+            first, last = cuts[number], cuts[number + 1]
+            if first == last:
+                continue
+            chunk, local = self._writable_chunk(number), rows[first:last] - number * CHUNK_ROWS
+            old = chunk.index_select(0, local)
+            new = torch.empty_like(old)
+            for start in range(first, last, _ROWS_AT_ONCE):
+                stop = min(start + _ROWS_AT_ONCE, last)
+                part = slice(start - first, stop - first)
+                mean = old[part].to(torch.float32)
+                new[part] = mean.lerp_(bags.features(start, stop), share[start:stop])
+            edits.append(Edit(chunk, local, old, new))
+        return edits
+
+    def _writable_chunk(self, number: int) -> Tensor:
+        if number in self._shared:
+            self._features[number] = self._features[number].clone()
+            self._shared.discard(number)
+        return self._features[number]
+
+    def snapshot(self) -> MapSnapshot:
+        """The map as it is now, without a copy of the features: 48 bytes a voxel are copied.
+
+        Chunks of features are copied later, one by one, when a frame changes them.
+        """
+        count = len(self)
+        shot = MapSnapshot(
+            self.feature_dim,
+            self.voxel_size_m,
+            tuple(chunk for _, chunk in self.feature_chunks()),
+            self._coords[:count].clone(),
+            self._attributes[:count].clone(),
+            self._last_seen_ns[:count].clone(),
+            self.up_sum.clone(),
+        )
+        self._shared = set(range(len(self._features)))
+        return shot
+
+    def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features (R, D) float16, chunk by chunk; views, do not write."""
+        for start in range(0, len(self), CHUNK_ROWS):
+            stop = min(start + CHUNK_ROWS, len(self))
+            yield slice(start, stop), self._features[start // CHUNK_ROWS][: stop - start]
+
+    def replace_features(self, chunks: Iterable[Tensor]) -> None:
+        """Take features (R, D), cut as `feature_chunks` cuts them; snapshots keep the old."""
+        made = []
+        for chunk in chunks:
+            room = chunk.new_zeros((CHUNK_ROWS, self.feature_dim), dtype=torch.float16)
+            room[: len(chunk)] = chunk
+            made.append(room)
+        self._features, self._shared = made, set()
+        self.version += 1
+
+    def features(self) -> Tensor:  # (V, D) float32
+        """A copy of all features in float32 (4 D bytes per voxel)."""
+        out = torch.empty((len(self), self.feature_dim), device=self.device)
+        for rows, chunk in self.feature_chunks():
+            out[rows] = chunk
+        return out
+
+    def features_of(self, rows: Tensor) -> Tensor:  # (M,) int64 -> (M, D) float32
+        """Features of some voxels."""
+        out = torch.empty((len(rows), self.feature_dim), device=self.device)
+        number = torch.div(rows, CHUNK_ROWS, rounding_mode="floor")
+        for chunk in number.unique().tolist():  # type: ignore[no-untyped-call]
+            here = torch.nonzero(number == chunk).squeeze(1)
+            local = rows[here] - chunk * CHUNK_ROWS
+            out[here] = self._features[chunk].index_select(0, local).to(torch.float32)
+        return out
+
+    def project(self, matrix: Tensor) -> Tensor:  # (D, C) float32 -> (V, C) float32
+        """features() @ matrix, without the float32 copy of the whole map."""
+        out = torch.empty((len(self), matrix.shape[1]), device=self.device)
+        for rows, chunk in self.feature_chunks():
+            torch.mm(chunk.to(torch.float32), matrix, out=out[rows])
+        return out
+
+    def coords(self) -> Tensor:  # (V, 3) int64
+        """Integer coordinates; the voxel covers coords .. coords + 1 times voxel_size_m."""
+        return self._coords[: len(self)].to(torch.int64)
+
+    def centers_m(self) -> Tensor:  # (V, 3) float64
+        """Centres of the voxels in the map frame."""
+        return (self.coords().to(torch.float64) + 0.5) * self.voxel_size_m
+
+    def colors(self) -> Tensor:  # (V, 3) float32
+        """Mean colour, 0..255."""
+        return self._attributes[: len(self), :3].clone()
+
+    def normals(self) -> Tensor:  # (V, 3) float32
+        """Unit mean normals that look at the cameras; zero where no pixel had one."""
+        return torch.nn.functional.normalize(self._attributes[: len(self), 3:6], dim=1)
+
+    def weights(self) -> Tensor:  # (V,) float32
+        """Number of pixels seen."""
+        return self._attributes[: len(self), 6].clone()
+
+    def last_seen_ns(self) -> Tensor:  # (V,) int64
+        """Stamp of the newest frame that saw the voxel."""
+        return self._last_seen_ns[: len(self)].clone()
+
+    def state(self) -> dict[str, Tensor]:
+        """The whole content as tensors, for saving; `from_state` reads it back."""
+        empty = torch.zeros((0, self.feature_dim), dtype=torch.float16, device=self.device)
+        features = torch.cat([empty, *(chunk for _, chunk in self.feature_chunks())])
+        tensors = {
+            "coords": self._coords[: len(self)],
+            "features": features,
+            "attributes": self._attributes[: len(self)],
+            "last_seen_ns": self._last_seen_ns[: len(self)],
+        }
+        # copies, so that a writer is not disturbed by the next frame
+        return {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
+
+    @classmethod
+    def from_state(
+        cls, state: dict[str, Tensor], voxel_size_m: float, device: torch.device | str = "cpu"
+    ) -> VoxelMap:
+        """A map with exactly the content of `state`, rows in the same order.
+
+        Raises:
+            InputError: the tensors do not belong together.
+        """
+        features, coords = state["features"], state["coords"]
+        expect_shape(coords, (None, 3), "coords")
+        expect_shape(features, (len(coords), None), "features")
+        expect_shape(state["attributes"], (len(coords), 7), "attributes")
+        expect_shape(state["last_seen_ns"], (len(coords),), "last_seen_ns")
+        if len(coords) and int(coords.abs().max()) >= MAX_VOXEL_COORD:
+            raise InputError("the map is damaged: it has voxels out of reach")
+        made = cls(features.shape[1], voxel_size_m, device)
+        made.index.insert(coords.to(made.device, torch.int64))
+        made._reserve()
+        made._coords[: len(coords)] = coords
+        made._attributes[: len(coords)] = state["attributes"]
+        made._last_seen_ns[: len(coords)] = state["last_seen_ns"]
+        made.replace_features(torch.split(features.to(made.device), CHUNK_ROWS))
+        return made

@@ -1,0 +1,69 @@
+"""What purification did to the labels, and when it had better not (METHODS 5.1).
+
+Purification can hurt: an embedding that tells nothing apart only blurs, one whose rows copy a
+single neighbour does nothing. Neither needs ground truth to be seen.
+
+What is compared is the best text of each voxel, prompt or negative, whether or not it reaches the
+threshold: labels that are nearly all "not there" are smooth without being right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.config import PurifyConfig
+from geopurify_ros.core.purification.pooling import Affinity
+
+_TOUCHING = 6  # neighbours that are looked at: the nearest
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One purified answer beside the raw one; shares of 1.
+
+    Attributes:
+        entropy: of the rows of the affinity, 1 is a blur; see pooling.row_entropy.
+        changed: voxels whose best text changed.
+        boundary_before: pairs of touching voxels whose best texts differ, raw.
+        boundary_after: the same purified.
+    """
+
+    entropy: float
+    changed: float
+    boundary_before: float
+    boundary_after: float
+
+
+def effect_of(raw: Tensor, purified: Tensor, affinity: Affinity, entropy: float) -> Effect:
+    """Compare best texts (V,) before and after pooling; V may exceed the affinity's rows."""
+    if len(raw) == 0:
+        return Effect(entropy, 0.0, 0.0, 0.0)
+    changed = float((raw != purified).to(torch.float32).mean())
+    before, after = (boundary_share(labels, affinity) for labels in (raw, purified))
+    return Effect(entropy, changed, before, after)
+
+
+def boundary_share(labels: Tensor, affinity: Affinity) -> float:
+    """Share of touching pairs with two labels."""
+    if len(affinity) == 0:
+        return 0.0
+    near = affinity.index[:, :_TOUCHING].to(torch.int64)
+    differs = labels[near] != labels[: len(affinity), None]
+    return float(differs.to(torch.float32).mean())
+
+
+def objection(effect: Effect, settings: PurifyConfig) -> str:
+    """Why the purified labels should not be used, in one sentence; empty if they should."""
+    if effect.entropy > settings.max_entropy:
+        return (
+            f"the embedding tells no neighbours apart (row entropy {effect.entropy:.4f}): "
+            "the result would be a blur"
+        )
+    if effect.changed > settings.max_changed:
+        return f"{effect.changed:.0%} of the labels would change"
+    if effect.boundary_after > effect.boundary_before:
+        return "the labels would become more ragged, not less"
+    return ""

@@ -1,0 +1,1 @@
+"""What ROS messages hold, without ROS: images, calibration, poses, and their times."""

@@ -1,0 +1,1 @@
+"""Maps, answers and diagnostics to topics."""

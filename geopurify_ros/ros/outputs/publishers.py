@@ -1,0 +1,93 @@
+"""Everything the node publishes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from geometry_msgs.msg import Point
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+from geopurify_ros.core.answers.answer import Answer
+from geopurify_ros.core.answers.query import TextQuery, VoxelLabels, summarize
+from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.msg import PromptResult, QueryResult
+from geopurify_ros.ros.outputs import clouds
+from geopurify_ros.ros.outputs.to_messages import stamp_msg
+
+
+class Outputs:
+    """Clouds and results, latched: who comes late still gets the newest. Called by the worker."""
+
+    def __init__(self, node: Node, map_frame: str, min_voxels: int) -> None:
+        """Create the publishers."""
+        self._node, self._frame, self.min_voxels = node, map_frame, min_voxels
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._labeled = node.create_publisher(PointCloud2, "labeled_cloud", latched)
+        self._raw_labeled = node.create_publisher(PointCloud2, "raw_labeled_cloud", latched)
+        self._map = node.create_publisher(PointCloud2, "map_cloud", latched)
+        self._result = node.create_publisher(QueryResult, "query_result", latched)
+
+    def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Publish map_cloud."""
+        centers, rgb = _geometry(pipeline)
+        self._map.publish(clouds.map_cloud(self._header(stamp_ns), centers, rgb))
+
+    def answered(
+        self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
+    ) -> None:
+        """Publish both labelled clouds and the result."""
+        header = self._header(stamp_ns)
+        centers, rgb = _geometry(pipeline)
+        for publisher, labels in (
+            (self._raw_labeled, answer.raw),
+            (self._labeled, answer.purified),
+        ):
+            publisher.publish(_labeled(header, centers, rgb, labels))
+        self._result.publish(self.result(pipeline, asked, answer, stamp_ns))
+
+    def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Publish clouds without labels, so that nobody keeps the old ones."""
+        nothing = torch.zeros(len(pipeline.map), dtype=torch.int64, device=pipeline.device)
+        labels = VoxelLabels(nothing, nothing.to(torch.float32))
+        self.answered(pipeline, TextQuery(()), Answer(labels, labels), stamp_ns)
+
+    def result(
+        self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
+    ) -> QueryResult:
+        """The message of an answer."""
+        found = summarize(asked, answer.purified, pipeline.map.centers_m(), self.min_voxels)
+        made = QueryResult(header=self._header(stamp_ns))
+        made.num_voxels = len(pipeline.map)
+        made.num_purifications = pipeline.num_purifications
+        made.changed_fraction = answer.changed_fraction
+        for label, one in enumerate(found, start=1):
+            x, y, z = one.best_position_m or (0.0, 0.0, 0.0)
+            made.results.append(PromptResult(
+                prompt=one.prompt, label=label, found=one.found, score=one.score,
+                num_voxels=one.num_voxels,
+                num_voxels_raw=int((answer.raw.label == label).sum()),
+                best_position=Point(x=x, y=y, z=z),
+            ))
+        return made
+
+    def destroy(self) -> None:
+        """End the publishers, and with them the clouds they keep for late subscribers."""
+        for publisher in (self._labeled, self._raw_labeled, self._map, self._result):
+            self._node.destroy_publisher(publisher)
+
+    def _header(self, stamp_ns: int) -> Header:
+        return Header(frame_id=self._frame, stamp=stamp_msg(stamp_ns))
+
+
+def _geometry(pipeline: Pipeline) -> tuple[np.ndarray, np.ndarray]:
+    centers = pipeline.map.centers_m().cpu().numpy()
+    colors = pipeline.map.colors().round().clamp(0, 255).byte().cpu().numpy()
+    return centers, colors
+
+
+def _labeled(header: Header, centers, rgb, labels: VoxelLabels) -> PointCloud2:
+    label, score = labels.label.cpu().numpy(), labels.score.cpu().numpy()
+    return clouds.labeled_cloud(header, centers, rgb, label, score)

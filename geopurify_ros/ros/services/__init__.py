@@ -1,0 +1,1 @@
+"""What a user asks of the node: queries and map services."""

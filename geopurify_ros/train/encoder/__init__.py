@@ -1,0 +1,1 @@
+"""Training the image tower of the built-in encoder."""

@@ -1,0 +1,1 @@
+"""Generated rooms: furnished, rendered and labelled."""

@@ -1,0 +1,1 @@
+"""Training students: scenes, teachers, distillation (METHODS 1.4 to 1.7)."""

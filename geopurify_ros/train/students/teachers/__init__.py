@@ -1,0 +1,1 @@
+"""Who teaches the students: one file per teacher."""

@@ -1,0 +1,1 @@
+"""What teachers and students are worth: probe, table, data efficiency."""

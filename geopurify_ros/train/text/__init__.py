@@ -1,0 +1,1 @@
+"""Training the text tower of the built-in encoder."""

@@ -1,0 +1,56 @@
+"""METHODS T1.22: a student from our own training beats raw, blur and its untrained self.
+
+Two rooms to learn from and another to score on, whose labels an oracle spoils. The student sees
+geometry alone and is taught by the geometric teacher.
+"""
+
+from __future__ import annotations
+
+import pytest
+from oracle_room import map_room
+
+from geopurify_ros.data.student_file import load_student
+from geopurify_ros.train.students.scenes import TrainingScene
+from geopurify_ros.train.students.student import StudentRun, new_student, train_student
+from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
+from geopurify_ros.train.studies.table import (
+    BLUR,
+    RAW,
+    baselines,
+    markdown,
+    of_student,
+    scene_of,
+    summarize,
+    table_of,
+)
+from geopurify_ros.train.trainer import Schedule
+
+RUN = StudentRun(input="geometry", anchors=512, most_voxels=4000,
+                 schedule=Schedule(steps=40, warmup=5, base_lr=2e-3))
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory):
+    out = tmp_path_factory.mktemp("student")
+    scenes = []
+    for seed in (20, 21):
+        mapped = map_room(seed, color_neutral=seed % 2 == 0)
+        scenes.append(TrainingScene(f"room_{seed}", "oracle", scene_of(mapped)))
+    train_student(scenes, GeometricTeacher(), RUN, out, out / "teacher")
+    net, _ = load_student(out / "student.safetensors")
+    untrained = new_student(RUN, 0)
+    untrained.set_statistics(net.mean, 1.0 / net.scale)
+    candidates = [*baselines(), of_student("untrained", untrained), of_student("student", net)]
+    rooms = [table_of(map_room(seed, seed % 2 == 0), f"room {seed}", candidates)
+             for seed in (30,)]
+    return summarize(rooms)
+
+
+def test_t1_22_a_trained_student_beats_raw_blur_and_an_untrained_one(summary, capsys):
+    with capsys.disabled():
+        print("\n" + markdown(summary))
+    for score in ("miou", "boundary_miou"):
+        student = summary["student"][score]
+        assert student > summary[RAW][score] + 0.05
+        assert student > summary[BLUR][score] + 0.05
+        assert student > summary["untrained"][score] + 0.01
