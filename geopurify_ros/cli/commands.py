@@ -23,7 +23,7 @@ from geopurify_ros.core.answers.query import (
     parse_prompts,
     summarize,
 )
-from geopurify_ros.core.encoder import unreadable
+from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data import render

@@ -17,10 +17,10 @@ from geopurify_ros.core.answers.lengths import (
     raw_lengths,
 )
 from geopurify_ros.core.answers.query import TextQuery, label_voxels
-from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame, unreadable
 from geopurify_ros.core.mapping import fusion
 from geopurify_ros.core.mapping.consensus import Consensus, ConsensusRule, ViewBuffer
 from geopurify_ros.core.mapping.edits import write_all
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder, encode_frame, unreadable
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap

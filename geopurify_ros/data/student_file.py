@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from geopurify_ros.config import PurifyConfig
-from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.purification.student import StudentNet, StudentShape
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import CheckpointError, ConfigError, InputError

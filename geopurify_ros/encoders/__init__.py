@@ -1,4 +1,4 @@
-"""Encoders: images and text into one feature space (`core.encoder.ImageTextEncoder`)."""
+"""Encoders: images and text into one feature space (`core.mapping.encoder.ImageTextEncoder`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.errors import ConfigError
 
 _log = logging.getLogger(__name__)

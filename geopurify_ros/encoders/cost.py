@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geopurify_ros.core.encoder import encode_frame
+from geopurify_ros.core.mapping.encoder import encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.openclip import OpenClipEncoder, import_open_clip

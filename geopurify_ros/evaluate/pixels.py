@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geopurify_ros.core.encoder import ImageTextEncoder, encode_frame
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.data.readers.sequence import Sequence as LabelledSequence
 from geopurify_ros.errors import InputError

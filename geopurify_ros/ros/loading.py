@@ -13,7 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device

@@ -15,7 +15,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError

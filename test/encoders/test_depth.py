@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from geopurify_ros.core.encoder import RgbdEncoder, encode_frame
+from geopurify_ros.core.mapping.encoder import RgbdEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels, up_direction

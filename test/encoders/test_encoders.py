@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from geopurify_ros.cli import sample_room
-from geopurify_ros.core.encoder import encode_frame
+from geopurify_ros.core.mapping.encoder import encode_frame
 from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.encoders.builtin import BUILTIN_FILE, BuiltinEncoder

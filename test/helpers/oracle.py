@@ -42,7 +42,7 @@ class OracleNoise:
 
 
 class OracleEncoder:
-    """`core.encoder.ImageTextEncoder` for registered frames."""
+    """`core.mapping.encoder.ImageTextEncoder` for registered frames."""
 
     id = "oracle"
     logit_scale = 100.0

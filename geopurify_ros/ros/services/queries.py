@@ -18,7 +18,7 @@ from geopurify_ros.core.answers.query import (
     parse_negatives,
     parse_prompts,
 )
-from geopurify_ros.core.encoder import unreadable
+from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.errors import InputError
 from geopurify_ros.msg import QueryResult, SemanticQuery
 from geopurify_ros.ros.outputs.publishers import Outputs

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import check_map, load_map, save_map

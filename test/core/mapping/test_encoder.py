@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geopurify_ros.config import Config, EncoderConfig
-from geopurify_ros.core.encoder import RgbdEncoder, encode_frame
+from geopurify_ros.core.mapping.encoder import RgbdEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import InputError

@@ -7,7 +7,7 @@ import torch
 
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.answers.query import label_voxels, make_query, parse_prompts
-from geopurify_ros.core.encoder import unreadable
+from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.encoders.builtin import BuiltinEncoder
