@@ -101,7 +101,7 @@ def _map_frames(
     if len(pipeline.map) == 0:
         reason = next(iter(by_kind(refused)), "it has none")
         raise InputError(f"no frame of {source} could be used: {reason}{verdict.depth_hint}")
-    pipeline.settle()
+    pipeline.lifted.settle()
     save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame)
     return {
         "map": str(out),
@@ -136,7 +136,8 @@ def query_file(
         if target is not None:
             check_target(target, kind)
     pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
-    pipeline.map, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
+    voxels, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
+    pipeline.replace_map(voxels)
     pipeline.purify()
     asked = make_query(prompts, negatives, config.query.threshold)
     answer = pipeline.query(asked)
@@ -144,7 +145,7 @@ def query_file(
     if out is not None:
         _write_cloud(out, pipeline, answer.purified, prompts)
     if png is not None:
-        save_picture(picture(pipeline, answer.purified, np.array(pipeline.up), prompts), png)
+        save_picture(picture(pipeline, answer.purified, np.array(pipeline.map.up), prompts), png)
     return {
         "map": str(path),
         "encoder": header.encoder,

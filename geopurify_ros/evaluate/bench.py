@@ -22,8 +22,9 @@ from torch import Tensor
 from geopurify_ros.config import Config
 from geopurify_ros.core.mapping import fusion
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
+from geopurify_ros.core.purification.affinity import affinity_weights
 from geopurify_ros.core.purification.neighbors import NeighborGraph, nearest_neighbors
-from geopurify_ros.core.purification.pooling import affinity_weights, pool
+from geopurify_ros.core.purification.pooling import pool
 from geopurify_ros.evaluate import bench_scene
 from geopurify_ros.evaluate.bench_plain import (
     PlainMap,

@@ -109,7 +109,7 @@ def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapp
                          config.depth, config.map.voxel_size_m)
     if len(pipeline.map) == 0:
         raise InputError(f"no frame of {sequence.folder} could be used: {refused[0]}")
-    pipeline.settle()
+    pipeline.lifted.settle()
     labels = truth.labels(len(pipeline.map))
     instances = labels if segments is None else segments.labels(len(pipeline.map))
     return Mapped(pipeline, labels, tuple(sequence.class_names.values()), instances)
@@ -154,7 +154,7 @@ def _blurred(pipeline: Pipeline) -> Pipeline:
     )
     config = dataclasses.replace(pipeline.config, purify=settings)
     blurred = Pipeline(pipeline.encoder, config, pipeline.device)
-    blurred.map = pipeline.map
+    blurred.replace_map(pipeline.map)
     blurred.purify()
     return blurred
 

@@ -48,7 +48,8 @@ class PartEncoder:
 def mapped_box(seed=0):
     voxel_map, part = box_map(seed)
     pipeline = Pipeline(PartEncoder(), with_values(Config(), {"purify.iterations": 10}))
-    pipeline.map, pipeline.up_sum = voxel_map, torch.tensor([0.0, 0, 1]).double()
+    voxel_map.up_sum = torch.tensor([0.0, 0, 1]).double()
+    pipeline.replace_map(voxel_map)
     return Mapped(pipeline, part + 1, NAMES, part + 1)
 
 

@@ -6,6 +6,7 @@ from box_room import ASKED, Oracle, frame_at
 from second_device import OTHER, MixedDevicesError, SecondDevice
 
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.core import pipeline as pipeline_module
 from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
@@ -64,12 +65,12 @@ def test_the_whole_method(device, mode, embedding):
     pipeline.purify()
     answer = pipeline.query(ASKED)
     assert answer.purified.label.device == pipeline.map.weights().device == OTHER
-    assert all(chunk.device == OTHER for chunk in pipeline.snapshot().features)
-    pipeline.settle()
+    assert all(chunk.device == OTHER for chunk in pipeline.lifted.snapshot().features)
+    pipeline.lifted.settle()
     state = pipeline.map.state()
     assert all(tensor.device == torch.device("cpu") for tensor in state.values())
     again = VoxelMap.from_state(state, 0.05, OTHER)
-    pipeline.replace_map(again, pipeline.up_sum)
+    pipeline.replace_map(again)
     pipeline.integrate(frame_at(1.0, 9))
     assert again.weights().device == OTHER
     pipeline.reset()
@@ -77,7 +78,7 @@ def test_the_whole_method(device, mode, embedding):
 
 @pytest.mark.parametrize(("owner", "name"), [
     (VoxelMap, "normals"), (VoxelMap, "weights"), (VoxelMap, "coords"), (VoxelMap, "project"),
-    (BlockIndex, "find_blocks"), (Pipeline, "embeddings"),
+    (BlockIndex, "find_blocks"), (pipeline_module, "embeddings_of"),
 ])
 def test_a_part_that_answers_from_the_cpu_is_found_out(device, monkeypatch, owner, name):
     method = getattr(owner, name)

@@ -16,6 +16,7 @@ from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import (
     StudentNet,
     StudentShape,
+    embeddings_of,
     num_parameters,
     scene_of_map,
 )
@@ -153,8 +154,8 @@ def test_the_pipeline_purifies_with_a_student():
     assert pipeline.purify().entropy > 0.5
     answer = pipeline.query(ASKED)
     assert answer.effect.changed > 0
-    expected = pipeline.student.embed(scene_of_map(pipeline.map, pipeline.up_sum))
-    assert torch.equal(pipeline.embeddings(), expected)
+    expected = pipeline.student.embed(scene_of_map(pipeline.map, pipeline.map.up_sum))
+    assert torch.equal(embeddings_of(pipeline.lifted, "student", pipeline.student), expected)
 
 
 def test_a_pipeline_without_the_student_it_needs_says_so():

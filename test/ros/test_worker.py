@@ -116,7 +116,7 @@ def test_after_a_sticky_error_nobody_is_told_that_the_map_is_kept(worker, monkey
     wait(lambda: worker.lost_device, "the loss")
     worker.submit_frame(lambda: frame_at(2.0))
     worker.request_purify(answers.append)
-    worker.call("save", worker.pipeline.snapshot, answers.append)
+    worker.call("save", lambda: worker.pipeline.lifted.snapshot(), answers.append)
     wait(lambda: len(answers) == 2, "the answers")
     wait(lambda: worker._counts.snapshot().get("dropped.device_lost") == 2, "both frames")
     assert "cuda:0 does not compute any more (CUDA error: an illegal memory access" in (

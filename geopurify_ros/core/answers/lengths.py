@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from geopurify_ros.core.mapping.lifted_map import LiftedMap
+from geopurify_ros.core.purification.affinity import Affinity
+from geopurify_ros.core.purification.pooling import pool_observations
+
 _FEWEST_DIRECTIONS = 128
 _SAMPLE = 4096
 _COLUMNS_AT_ONCE = 64  # so that memory does not grow with the number of directions
@@ -22,11 +26,43 @@ _COLUMNS_AT_ONCE = 64  # so that memory does not grow with the number of directi
 
 @dataclass(frozen=True)
 class Lengths:
-    """Lengths (V,) float32 of the features in one state of a map."""
+    """Lengths (V,) float32 of the features of a map."""
 
-    state: tuple[int, ...]
     raw: Tensor
     purified: Tensor
+
+
+class LengthCache:
+    """Lengths of the features as they are now, computed once for all queries."""
+
+    def __init__(self) -> None:
+        """Nothing known yet."""
+        self._state: tuple[int, ...] = ()
+        self._affinity: Affinity | None = None
+        self._lengths: Lengths | None = None
+
+    def of(self, lifted: LiftedMap, affinity: Affinity | None, iterations: int) -> Lengths:
+        """Of `lifted`, pooled `iterations` times with `affinity`; one cache serves one map."""
+        state = (len(lifted.voxels), lifted.voxels.version, iterations)
+        if self._lengths is None or self._state != state or self._affinity is not affinity:
+            self._lengths = lengths_of(lifted, affinity, iterations)
+            self._state, self._affinity = state, affinity
+        return self._lengths
+
+
+def lengths_of(lifted: LiftedMap, affinity: Affinity | None, iterations: int) -> Lengths:
+    """Lengths of the features; without an affinity nothing is purified yet."""
+    count, device = len(lifted.voxels), lifted.voxels.device
+    raw = raw_lengths(lifted.feature_chunks(), torch.empty(count, device=device))
+    purified = raw.clone()
+    if affinity is not None and len(affinity):
+        pixels = lifted.voxels.weights()
+        like = torch.empty((0, lifted.voxels.feature_dim), device=device)
+        basis = main_directions(lifted.feature_chunks(), count, like)
+        inside = lengths_inside(basis, lambda part: pool_observations(
+            lifted.project(part), pixels, affinity, iterations))  # fmt: skip
+        purified[: len(affinity)] = inside[: len(affinity)]
+    return Lengths(raw, purified)
 
 
 def raw_lengths(chunks: Iterator[tuple[slice, Tensor]], out: Tensor) -> Tensor:

@@ -18,9 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from geopurify_ros.config import FusionConfig
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.mapping.fusion import FrameVoxels
 from geopurify_ros.core.mapping.map_records import MapUpdate
+from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.errors import expect_shape
 
 _ROWS_AT_ONCE = 1024
@@ -174,6 +177,7 @@ class ViewBuffer:
         self._forgot = grown(self._forgot, num_rows)
         self._views = grown(self._views, num_rows)
 
+
 @dataclass(frozen=True)
 class Consensus:
     """A buffer and the rule that it follows."""
@@ -191,3 +195,16 @@ class Consensus:
         """The map's features (R, D), chunk by chunk, as consensus float32."""
         for rows, mean in chunks:
             yield rows, self.buffer.fused(rows.start, mean.to(torch.float32), self.rule)
+
+
+def new_consensus(
+    voxel_map: VoxelMap, settings: FusionConfig, encoder: ImageTextEncoder
+) -> Consensus:
+    """For the frames to come; what the map holds already is one view of each voxel."""
+    names = tuple(n.strip() for n in settings.vocabulary.split(",") if n.strip())
+    text = encoder.encode_text(names) if names else torch.zeros((0, 0))
+    scale = settings.sharpness * encoder.logit_scale
+    rule = ConsensusRule(settings.top, scale, text.to(voxel_map.device, torch.float32))
+    buffer = ViewBuffer(voxel_map.feature_dim, settings.views, voxel_map.device)
+    buffer.seed(voxel_map.feature_chunks())
+    return Consensus(buffer, rule)

@@ -49,6 +49,12 @@ class VoxelMap:
         return self.index.num_rows
 
     @property
+    def up(self) -> tuple[float, float, float]:
+        """Mean up direction of the cameras, of length one; zeros before the first frame."""
+        x, y, z = (self.up_sum / self.up_sum.norm().clamp_min(1e-9)).tolist()
+        return x, y, z
+
+    @property
     def num_bytes(self) -> int:
         """Memory of the voxels and of their index."""
         tensors = (*self._features, self._attributes, self._coords, self._last_seen_ns)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.config import PurifyConfig
-from geopurify_ros.core.purification.pooling import Affinity
+from geopurify_ros.core.purification.affinity import Affinity
 
 _TOUCHING = 6  # neighbours that are looked at: the nearest
 
@@ -25,7 +25,7 @@ class Effect:
     """One purified answer beside the raw one; shares of 1.
 
     Attributes:
-        entropy: of the rows of the affinity, 1 is a blur; see pooling.row_entropy.
+        entropy: of the rows of the affinity, 1 is a blur; see affinity.row_entropy.
         changed: voxels whose best text changed.
         boundary_before: pairs of touching voxels whose best texts differ, raw.
         boundary_after: the same purified.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.mapping.lifted_map import LiftedMap
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.sparse_conv import KernelMap, SparseConv3d, submanifold_map
@@ -256,3 +257,24 @@ def num_parameters(net: nn.Module) -> int:
 
 def _norm(kind: str, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)
+
+
+def embeddings_of(
+    lifted: LiftedMap, kind: str, student: StudentNet | None
+) -> Tensor:  # (V, E) unit norm
+    """What neighbours of a map are compared by: of the student, or made by hand.
+
+    Args:
+        lifted: the map.
+        kind: parameter purify.embedding, "student" or "geometric".
+        student: for kind "student".
+
+    Raises:
+        ConfigError: a student is asked for and there is none.
+    """
+    voxels = lifted.voxels
+    if kind != "student":
+        return geometric_embedding(voxels.normals(), voxels.colors())
+    if student is None:
+        raise ConfigError("purify.embedding is student, but no student was loaded")
+    return student.embed(scene_of_map(voxels, voxels.up_sum, lifted.feature_chunks()))

@@ -76,7 +76,7 @@ class MapServices:
         lent = Future()
         pipeline = self._worker.pipeline
         if not self._worker.call(
-            "save", pipeline.snapshot, waking(self._node, lent)
+            "save", lambda: pipeline.lifted.snapshot(), waking(self._node, lent)
         ):
             lent.set_result(InputError(_BUSY))
         snapshot = await lent

@@ -91,7 +91,7 @@ def _map_one(
             refused.append(str(error))
     if len(pipeline.map) == 0:
         raise InputError(f"scene {folder.name}: no frame could be used: {refused[-1]}")
-    pipeline.settle()
+    pipeline.lifted.settle()
     save_map(path, pipeline.map, pipeline.encoder.id, pipeline.config.map.frame)
 
 

@@ -62,7 +62,7 @@ def of_teacher(name: str, features: Callable[[VoxelScene], Tensor]) -> Candidate
 
 def scene_of(mapped: Mapped) -> VoxelScene:
     """The map as students and teachers see it."""
-    return scene_of_map(mapped.pipeline.map, mapped.pipeline.up_sum)
+    return scene_of_map(mapped.pipeline.map, mapped.pipeline.map.up_sum)
 
 
 def _soft(mapped: Mapped) -> Tensor:
@@ -84,7 +84,7 @@ def table_of(mapped: Mapped, name: str, candidates: list[Candidate]) -> dict[str
     graph = nearest_neighbors(pipeline.map.index, pipeline.map.coords(), BAND_NEIGHBORS)
     band = boundary_band(mapped.truth, graph.index, graph.mask)
     raw = Pipeline(pipeline.encoder, pipeline.config, pipeline.device)
-    raw.map = pipeline.map
+    raw.replace_map(pipeline.map)
     rows: dict[str, list[dict[str, Any]]] = {RAW: [_row(raw, mapped, band, 0.0)]}
     for candidate in candidates:
         start = time.perf_counter()
@@ -103,7 +103,7 @@ def _variant(pipeline: Pipeline, candidate: Candidate) -> Pipeline:
         purify = dataclasses.replace(config.purify, affinity_scale=candidate.scale)
         config = dataclasses.replace(config, purify=purify)
     variant = Pipeline(pipeline.encoder, config, pipeline.device)
-    variant.map = pipeline.map
+    variant.replace_map(pipeline.map)
     return variant
 
 

@@ -110,7 +110,7 @@ def test_other_iterations_and_another_map_have_other_lengths():
     after = pipeline.query(ASKED[0]).pooled.score
     assert (after - expected.score).abs().max() < 1.5e-2
     assert not torch.allclose(before, after, atol=1e-3)
-    pipeline.replace_map(wall_map(noise=0.1).map, pipeline.up_sum)
+    pipeline.replace_map(wall_map(noise=0.1).map)
     expected = exact(pipeline, pipeline.map.features(), ASKED[0])
     torch.testing.assert_close(pipeline.query(ASKED[0]).raw.score, expected.score,
                                rtol=0, atol=1e-5)

@@ -142,13 +142,13 @@ def test_the_pipeline_answers_from_the_views_and_saves_what_it_answers(names):
     options = {"fusion.mode": "consensus", "fusion.vocabulary": names, "fusion.views": 6}
     agreed = map_frames(FRAMES[:9], Oracle(wrong_share=0.45), **options)
     before = agreed.query(ASKED).raw
-    snapshot = agreed.snapshot()
+    snapshot = agreed.lifted.snapshot()
     for saved, (_, mean), (_, expected) in zip(
-        snapshot.features, agreed.map.feature_chunks(), agreed._chunks(), strict=True
+        snapshot.features, agreed.map.feature_chunks(), agreed.lifted.feature_chunks(), strict=True
     ):
         assert torch.equal(saved, expected.half())  # what the node saves is what it answers from
         assert not torch.equal(saved, mean)
-    agreed.settle()  # what is saved answers the same
+    agreed.lifted.settle()  # what is saved answers the same
     after = agreed.query(ASKED).raw
     assert float((before.label == after.label).float().mean()) > 0.999
     np.testing.assert_allclose(before.score, after.score, atol=2e-3)
@@ -158,9 +158,9 @@ def test_a_loaded_map_is_not_outvoted_by_one_frame():
     """Its views are gone, its means stand for them."""
     options = {"fusion.mode": "consensus", "fusion.views": 4}
     known = map_frames(FRAMES[:6], Oracle(wrong_share=0.0), **options)
-    known.settle()
+    known.lifted.settle()
     before = known.query(ASKED).raw.label
-    known.replace_map(known.map, known.up_sum)  # as ~/load_map does
+    known.replace_map(known.map)  # as ~/load_map does
     known.encoder = Oracle(wrong_share=1.0)
     known.integrate(FRAMES[0])
     after = known.query(ASKED).raw.label[: len(before)]

@@ -10,7 +10,6 @@ from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.consensus import ViewBuffer
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
-from geopurify_ros.core.pipeline import Pipeline
 
 
 class FailAt(TorchDispatchMode):
@@ -30,19 +29,19 @@ class FailAt(TorchDispatchMode):
 
 def content(pipeline):
     """Everything that a map is, as copies."""
-    held = {**pipeline.map.state(), "up": pipeline.up_sum.clone()}
+    held = {**pipeline.map.state(), "up": pipeline.map.up_sum.clone()}
     index = pipeline.map.index
     held["rows"] = index.lookup(held["coords"].long())
     held["table"] = index.table.clone()
     held["keys"], held["ids"] = index._keys.clone(), index._ids.clone()
     held["unknown"] = index.lookup(torch.cartesian_prod(*[torch.arange(-60, 60, 7)] * 3))
-    held["views"] = torch.tensor(pipeline._consensus is not None)
-    if pipeline._consensus is not None:
-        buffer, known = pipeline._consensus.buffer, len(pipeline.map)
+    held["views"] = torch.tensor(pipeline.lifted.consensus is not None)
+    if pipeline.lifted.consensus is not None:
+        buffer, known = pipeline.lifted.consensus.buffer, len(pipeline.map)
         for name in ("_views", "_stamp", "_held", "_forgot"):
             held[name] = getattr(buffer, name)[:known].clone()
         held["number"] = torch.tensor(buffer._num_inserted)
-    for number, chunk in enumerate(pipeline.snapshot().features):
+    for number, chunk in enumerate(pipeline.lifted.snapshot().features):
         held[f"seen {number}"] = chunk.clone()
     return held
 
@@ -91,21 +90,21 @@ def test_a_frame_that_fails_anywhere_leaves_the_map_as_it_was(monkeypatch, mode)
 def test_the_first_frame_of_a_consensus_on_a_loaded_map_leaves_no_views():
     def loaded():
         pipeline = pipeline_of("consensus")
-        pipeline.replace_map(pipeline.map, pipeline.up_sum)
+        pipeline.replace_map(pipeline.map)
         return pipeline
 
     fails_everywhere(loaded, lambda p: p.integrate(frame_at(0.3, 5)))
 
 
 def test_a_map_is_settled_as_a_whole_or_not_at_all():
-    fails_everywhere(lambda: pipeline_of("consensus"), Pipeline.settle)
+    fails_everywhere(lambda: pipeline_of("consensus"), lambda pipeline: pipeline.lifted.settle())
 
 
 def test_a_snapshot_outlives_settling():
     pipeline = pipeline_of("consensus")
     shot = pipeline.map.snapshot()
     before = [chunk.clone() for chunk in shot.features]
-    pipeline.settle()
+    pipeline.lifted.settle()
     assert all(torch.equal(a, b) for a, b in zip(before, shot.features, strict=True))
     assert not torch.equal(pipeline.map.snapshot().features[0], before[0])
 
@@ -138,7 +137,7 @@ def test_a_purification_that_fails_leaves_the_one_before():
 def test_a_step_that_fails_before_or_after_its_work(monkeypatch, owner, name, error):
     pipeline = pipeline_of("consensus")
     if name == "seed":
-        pipeline.replace_map(pipeline.map, pipeline.up_sum)
+        pipeline.replace_map(pipeline.map)
     before, step = content(pipeline), getattr(owner, name)
 
     def first(*_arguments):

@@ -10,8 +10,8 @@ from geopurify_ros.config import Config, PurifyConfig, with_values
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.gate import Effect, boundary_share, effect_of, objection
-from geopurify_ros.core.purification.pooling import Affinity
 
 GOOD = Effect(entropy=0.9, changed=0.2, boundary_before=0.3, boundary_after=0.1)
 

@@ -5,8 +5,9 @@ import torch
 from torch.nn.functional import normalize
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.purification.affinity import affinity_weights, row_entropy
 from geopurify_ros.core.purification.neighbors import NeighborGraph, nearest_neighbors
-from geopurify_ros.core.purification.pooling import affinity_weights, pool, row_entropy
+from geopurify_ros.core.purification.pooling import pool
 from geopurify_ros.errors import InputError
 
 DEVICES = ["cpu", pytest.param("cuda", marks=[

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.purification.affinity import affinity_weights
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
-from geopurify_ros.core.purification.pooling import affinity_weights, pool
+from geopurify_ros.core.purification.pooling import pool
 from geopurify_ros.core.purification.student import VoxelScene
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
 
