@@ -65,8 +65,8 @@ def test_a_ros_graph_of_another_process_is_seen(only):
 def test_a_process_that_ended_holds_nothing(only):
     only(97)
     subprocess.run([sys.executable, "-c", (
-        "from geopurify_ros.ros import isolation; isolation._DOMAINS = (97,); "
-        "assert isolation.take_domain() == 97"
+        "from geopurify_ros.ros.tools import private_domain; "
+        "private_domain._DOMAINS = (97,); assert private_domain.take_domain() == 97"
     )], check=True)
     domain = take_domain()
     give_back(domain)
