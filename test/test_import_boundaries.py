@@ -1,4 +1,4 @@
-"""Layers (DESIGN section 2): who may import whom, read from the source."""
+"""Layers and rooms: who may import whom, read from the source. Arrows point down only."""
 
 import ast
 import subprocess
@@ -16,18 +16,38 @@ ROS_MODULES = ("rclpy", "rcl_interfaces", "tf2", "tf2_ros", "launch", "launch_ro
                "message_filters", "sensor_msgs_py", "ament_index_python", "std_srvs",
                f"{PACKAGE}.msg", f"{PACKAGE}.srv")
 
+# What stands in one line does not know each other, and everything may use the lines above it.
+GROUND = ("errors", "signals", "threads", "progress")
+LAYERS = (
+    GROUND,
+    ("config_fields",), ("config",), ("cameras",), ("config_file",),
+    ("core",),
+    ("data", "encoders"),
+    ("evaluate",),
+    ("offline",),
+    ("train", "ros"),
+    ("cli",),
+)
+# The same within a layer: rooms, and files that stand beside them.
+ROOMS = {
+    "core": (("stopwatch", "reports"), ("mapping",), ("purification",), ("answers",),
+             ("pipeline",)),
+    "data": (("targets", "render", "synthetic_render", "messages"),
+             ("tensor_file", "export", "synthetic", "map_file", "readers"), ("student_file",)),
+    "train": (("folder_lock", "curves"), ("trainer",), ("rooms",), ("text", "encoder", "students"),
+              ("studies",)),
+    "ros": (("report", "shutdown_signals", "process_memory", "device_loss"),
+             ("params", "listener", "frame_queue", "loading"), ("worker",), ("inputs",), ("outputs",), ("services",),
+            ("node",), ("main",), ("tools",)),
+}
 
-def files_of(layer):
-    """Files of a sub-package, or the single module of that name."""
-    folder = ROOT / layer
-    found = sorted(folder.rglob("*.py")) if folder.is_dir() else [ROOT / f"{layer}.py"]
-    assert found, layer
-    return found
 
-
-def layers():
-    return sorted({p.relative_to(ROOT).parts[0].removesuffix(".py") for p in ROOT.rglob("*.py")}
-                  - {*GENERATED, "__init__"})
+def modules():
+    """Every file of the package but the generated ones, as "core.mapping.frame"."""
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] not in GENERATED:
+            yield ".".join(parts).removesuffix(".__init__"), path
 
 
 def imports_of(path):
@@ -37,16 +57,37 @@ def imports_of(path):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} has a relative import"
-            # `from geopurify_ros.core import fusion` imports geopurify_ros.core.mapping.fusion
+            # `from geopurify_ros.core import fusion` imports geopurify_ros.core.fusion
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def within(name, modules):
-    return any(name == m or name.startswith(m + ".") for m in modules)
+def own_imports_of(path):
+    """Names below the package: "core.mapping.frame.RgbdFrame"."""
+    for name in imports_of(path):
+        if (name.startswith(f"{PACKAGE}.")
+                and name.split(".")[1] not in (*GENERATED, "__version__")):
+            yield name.removeprefix(f"{PACKAGE}.")
 
 
-def imports_of_layer(layer):
-    return [(path.name, name) for path in files_of(layer) for name in imports_of(path)]
+def within(name, roots):
+    return any(name == m or name.startswith(m + ".") for m in roots)
+
+
+def arrows(depth, below=""):
+    """(file, its room, the room of what it imports), rooms as the part at `depth` of a name."""
+    for module, path in modules():
+        if not module.startswith(below) or module == below.rstrip("."):
+            continue
+        for name in own_imports_of(path):
+            if name.startswith(below) and len(name.split(".")) > depth:
+                yield module, module.split(".")[depth], name.split(".")[depth]
+
+
+def upward(found, order):
+    """Arrows that do not point to a lower line of `order`, or stay at home."""
+    floor = {room: number for number, line in enumerate(order) for room in line}
+    return [(module, target) for module, room, target in found
+            if room != target and floor[target] >= floor[room]]
 
 
 def test_the_reader_of_imports_sees_them(tmp_path):
@@ -56,39 +97,58 @@ def test_the_reader_of_imports_sees_them(tmp_path):
     assert list(imports_of(path)) == ["a.b", "d.e", "g", "h"]
     assert within("rclpy.node", ROS_MODULES)
     assert not within("rclpyx", ROS_MODULES)
-    assert {"core", "ros", "cli"} <= set(layers())
+    order = (("low",), ("high", "beside"))
+    assert upward([("low.a", "low", "high")], order) == [("low.a", "high")]
+    assert upward([("high.a", "high", "beside")], order) == [("high.a", "beside")]
+    assert upward([("high.a", "high", "low"), ("low.a", "low", "low")], order) == []
+    assert ("core.pipeline", "core", "config") in set(arrows(0))
+    assert ("core.purification.gate", "purification", "purification") in set(arrows(1, "core."))
+
+
+def test_layers_know_only_the_layers_below():
+    named = {room for line in LAYERS for room in line}
+    assert {module.split(".")[0] for module, _ in modules()} - {"__init__"} == named
+    # the package's face lends names of the layers when they are asked for
+    assert upward([a for a in arrows(0) if a[0] != "__init__"], LAYERS) == []
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_rooms_know_only_the_rooms_below(layer):
+    """In core the order is the paper's: mapping, purification, answers."""
+    found = list(arrows(1, f"{layer}."))
+    named = {room for line in ROOMS[layer] for room in line}
+    assert {module.split(".")[1] for module, _ in modules() if module.startswith(f"{layer}.")
+            } <= named
+    assert upward(found, ROOMS[layer]) == []
 
 
 def test_core_imports_torch_numpy_and_nothing_above_it():
     own = [f"{PACKAGE}.{name}" for name in ("core", "config", "config_fields", "errors")]
     allowed = (*own, "torch", "numpy", *sys.stdlib_module_names)
-    assert [found for found in imports_of_layer("core") if not within(found[1], allowed)] == []
+    assert [(module, name) for module, path in modules() if within(module, ["core"])
+            for name in imports_of(path) if not within(name, allowed)] == []
 
 
-@pytest.mark.parametrize("layer", [name for name in layers() if name != "ros"])
-def test_only_the_ros_layer_imports_ros(layer):
-    found = [(file, name) for file, name in imports_of_layer(layer)
-             if within(name, ROS_MODULES) or name.split(".")[0].endswith("_msgs")]
-    assert found == []
-
-
-LOWER = ["core", "data", "encoders", "evaluate", "train", "config", "errors"]
-
-
-@pytest.mark.parametrize("layer", LOWER)
-def test_lower_layers_do_not_know_the_ones_above(layer):
-    above = [f"{PACKAGE}.{name}" for name in ("ros", "cli")]
-    assert [found for found in imports_of_layer(layer) if within(found[1], above)] == []
+def test_only_the_ros_layer_imports_ros():
+    assert [(module, name) for module, path in modules() if not within(module, ["ros"])
+            for name in imports_of(path)
+            if within(name, ROS_MODULES) or name.split(".")[0].endswith("_msgs")] == []
 
 
 def test_errors_import_nothing_of_the_package_and_config_only_errors():
-    def own(layer):
-        return {".".join(name.split(".")[:2]) for _, name in imports_of_layer(layer)
-                if within(name, [PACKAGE])}
+    own = {module: {name.split(".")[0] for name in own_imports_of(path)}
+           for module, path in modules()}
+    assert own["errors"] == set()
+    assert own["config"] == {"errors", "config_fields"}
+    assert own["config_fields"] == {"errors"}
 
-    assert own("errors") == set()
-    assert own("config") == {f"{PACKAGE}.errors", f"{PACKAGE}.config_fields"}
-    assert own("config_fields") == {f"{PACKAGE}.errors"}
+
+@pytest.mark.parametrize("folder", sorted({path.parent for _, path in modules()}))
+def test_folders_of_more_than_five_modules_say_what_lives_there(folder):
+    others = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+    if len(others) > 5:
+        lines = (folder / "README.md").read_text().splitlines()
+        assert 3 <= len(lines) <= 15
 
 
 @pytest.mark.parametrize("module", [PACKAGE, f"{PACKAGE}.errors", f"{PACKAGE}.cli"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from geopurify_ros.cameras import CAMERAS, Topics, camera, with_topics
@@ -82,3 +83,20 @@ def names_voxel_size(args: argparse.Namespace) -> bool:
     """Whether somebody asked for a voxel size, be it the default one."""
     assigned = (text.partition("=")[0].strip() for text in args.set)
     return args.voxel_size is not None or _VOXEL_SIZE in assigned
+
+
+def say(args: argparse.Namespace, text: str) -> None:
+    """Print a result; under --json stdout belongs to it."""
+    print(text, file=sys.stderr if getattr(args, "json", False) else sys.stdout)
+
+
+def check_rate(option: str, value: float) -> None:
+    """Refuse what is no pace, NaN included."""
+    if not 0 < value <= 1000:
+        unit = " per second" if option == "--rate" else ""
+        raise InputError(f"{option} is {value}, expected more than 0, at most 1000{unit}")
+
+
+def sample_room() -> Path:
+    """The sequence that comes with the package."""
+    return Path(__file__).parents[1] / "assets" / "sample_room"

@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from geopurify_ros.cli.train_students import (
+from geopurify_ros.cli.options import say
+from geopurify_ros.cli.train_options import (
     add_command,
     add_scenes,
     add_schedule,
     add_student,
     add_teacher,
     run_of,
-    say,
     scenes_of,
     teacher_of,
 )
@@ -23,7 +23,7 @@ from geopurify_ros.cli.train_students import (
 _RANDOM_DRAWS = 4  # one draw of random weights may be a lucky or an unlucky one
 
 
-def add_studies(what: Any) -> None:
+def add_commands(what: Any) -> None:
     """Define the commands; heavy imports happen inside them."""
     one = add_command(what, "table", _table, "raw, baselines, students and ceiling on sequences")
     one.add_argument("sequences", type=Path, nargs="+", help="labelled, never trained on")

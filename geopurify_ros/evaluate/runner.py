@@ -19,7 +19,7 @@ from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
-from geopurify_ros.data.readers.sequence import Sequence
+from geopurify_ros.data.readers.recording import LabeledRecording
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import (
     boundary_band,
@@ -88,10 +88,10 @@ class Mapped:
     instances: Tensor | None = None  # (V,)
 
 
-def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapped:
+def map_sequence(sequence: LabeledRecording, pipeline: Pipeline, every: int = 1) -> Mapped:
     """Map every `every`-th usable frame of a labelled sequence, without a keyframe gate."""
     if not sequence.has_labels:
-        raise InputError(f"{sequence.folder} has no ground truth (label/ and classes.json)")
+        raise InputError(f"{sequence.path} has no ground truth (label/ and classes.json)")
     config, truth = pipeline.config, VoxelTruth(list(sequence.class_names))
     segments = VoxelTruth(list(range(1, _MOST_INSTANCES))) if sequence.has_instances else None
     refused = []
@@ -108,7 +108,7 @@ def map_sequence(sequence: Sequence, pipeline: Pipeline, every: int = 1) -> Mapp
             segments.add(pipeline.map.index, frame, sequence.label(number, "instance"),
                          config.depth, config.map.voxel_size_m)
     if len(pipeline.map) == 0:
-        raise InputError(f"no frame of {sequence.folder} could be used: {refused[0]}")
+        raise InputError(f"no frame of {sequence.path} could be used: {refused[0]}")
     pipeline.lifted.settle()
     labels = truth.labels(len(pipeline.map))
     instances = labels if segments is None else segments.labels(len(pipeline.map))
@@ -176,3 +176,19 @@ def scores(
         "boundary_miou": edge.miou,
         "per_class": whole.iou,
     }
+
+
+def format_scores(result: dict[str, Any]) -> str:
+    """The scores as a table."""
+    columns = ("miou", "macc", "f_miou", "boundary_miou")
+    lines = [
+        "{sequence}: {num_voxels} voxels of {voxel_size_m} m, encoder {encoder} in "
+        "{encoder_dtype}".format(**result),
+        f"{'':10}" + "".join(f"{c:>15}" for c in columns),
+    ]
+    for name in ("raw", "blur", "purified"):
+        lines.append(f"{name:10}" + "".join(f"{result[name][c]:15.3f}" for c in columns))
+    for name, iou in result["purified"]["per_class"].items():
+        lines.append(f"  {name:20} IoU raw {result['raw']['per_class'][name]:.3f} "
+                     f"purified {iou:.3f}")
+    return "\n".join(lines)

@@ -13,11 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
-from geopurify_ros.cli import commands, main, sample_room
+from geopurify_ros.cli import main
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.encoders import load_encoder
+from geopurify_ros.offline import pipeline as offline
 
 EVAL_SCORES = {"miou", "macc", "f_miou", "f_macc", "boundary_miou", "per_class"}
 
@@ -173,7 +175,7 @@ def test_the_default_voxel_size_counts_where_somebody_asked_for_it(tmp_path, mon
         said = refusal("query", path, "chair", *asked)
         assert "was made with voxels of 0.1 m, not 0.05 m" in said
     sizes = []
-    monkeypatch.setattr(commands, "student_for", lambda _, __, size_m, ___: sizes.append(size_m))
+    monkeypatch.setattr(offline, "student_for", lambda _, __, size_m, ___: sizes.append(size_m))
     assert run("query", path, "chair", "--embedding", "geometric")[0] == 0
     assert sizes == [0.1]  # the student is told the map's size
 

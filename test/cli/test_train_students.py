@@ -8,7 +8,8 @@ import pytest
 import torch
 from train_scenes import FEATURE_DIM, write_scenes
 
-from geopurify_ros.cli import main, sample_room
+from geopurify_ros.cli import main
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.encoders.none import NoEncoder

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from train_scenes import FEATURE_DIM, box_map, box_scene
 
-from geopurify_ros.cli import main, sample_room
+from geopurify_ros.cli import main
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import SMALL, StudentNet, scene_of_map

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from ros_harness import ColorEncoder
 
-from geopurify_ros.cli import commands, main, sample_room
+from geopurify_ros.cli import main
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.evaluate.verdict import by_kind
+from geopurify_ros.offline import pipeline as offline
 
 NUMBERS = range(0, 12)
 KEYS = {"frames_used", "frames_refused", "refused_by_reason", "depth_believed",
@@ -22,7 +24,7 @@ KEYS = {"frames_used", "frames_refused", "refused_by_reason", "depth_believed",
 
 @pytest.fixture(autouse=True)
 def _plain_encoder(monkeypatch):
-    monkeypatch.setattr(commands, "load_encoder", lambda *_: ColorEncoder())
+    monkeypatch.setattr(offline, "load_encoder", lambda *_: ColorEncoder())
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from geopurify_ros.cli import sample_room
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.core.mapping.encoder import encode_frame
 from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.encoders import load_encoder, pick_device

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from geopurify_ros.data.messages.frame_maker import Topics as Names
 from geopurify_ros.data.messages.pair_sync import PairSync
 from geopurify_ros.data.messages.pose_track import PoseTrack
 from geopurify_ros.data.messages.transform_buffer import TransformBuffer
-from geopurify_ros.data.readers.bag_files import open_bag
+from geopurify_ros.data.readers.bag_files import is_bag, open_bag
 from geopurify_ros.errors import GeoPurifyError, InputError
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -61,6 +62,16 @@ class Bag:
             self._reader.close()
             raise
 
+    @staticmethod
+    def reads(path: Path) -> bool:
+        """Whether it looks like a bag."""
+        return is_bag(path)
+
+    @classmethod
+    def open(cls, path: Path, config: Config, topics: Topics) -> Bag:
+        """See `Recording.open`."""
+        return cls(path, topics, config)
+
     def __enter__(self) -> Bag:
         """The open bag."""
         return self
@@ -74,8 +85,7 @@ class Bag:
         """Close it."""
         self._reader.close()
 
-    @property
-    def num_frames(self) -> int:
+    def __len__(self) -> int:
         """Colour images in it."""
         return sum(c.msgcount for c in self._reader.connections if c.topic == self.topics.rgb)
 
@@ -98,8 +108,8 @@ class Bag:
                 return
             yield connection.topic, time_ns, bytes(data)
 
-    def frames(self) -> Iterator[RgbdFrame]:
-        """Frames in order; those that cannot be used are counted in `refused`.
+    def frames(self, every: int = 1) -> Iterator[RgbdFrame]:
+        """Every `every`-th frame in order; those that cannot be used are counted in `refused`.
 
         Raises:
             InputError: the bag has no poses of the kind that is asked for.
@@ -115,6 +125,11 @@ class Bag:
             self.topics.depth_camera_info,
         )
         maker = FrameMaker(self.config.camera, names)
+        yield from itertools.islice(self._made(maker, track, transforms), 0, None, every)
+
+    def _made(
+        self, maker: FrameMaker, track: PoseTrack, transforms: TransformBuffer
+    ) -> Iterator[RgbdFrame]:
         for shot in self._shots():
             try:
                 yield maker.make(self._posed(shot, track, transforms))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geopurify_ros.cameras import Topics
+from geopurify_ros.config import Config
 from geopurify_ros.core.mapping.frame import RgbdFrame, check_pose, check_view
 from geopurify_ros.core.mapping.rectify import check_alike
 from geopurify_ros.data.messages.arrays import metres_of
@@ -54,7 +57,7 @@ class Sequence:
         Raises:
             InputError: not such a folder, no frame in it, or intrinsics of other images.
         """
-        self.folder = folder
+        self.path = self.folder = folder
         self._depth_unit_m = depth_unit_m
         if not folder.exists():
             raise InputError(f"there is no file or folder {folder}")
@@ -64,18 +67,36 @@ class Sequence:
                     f"{folder} is not a sequence: it has no folder {part}/ "
                     "(expected color/ depth/ pose/ intrinsic/)"
                 )
-        self._frames, self.refused = _posed(frame_files(folder))
-        if self.refused:
+        self._frames, refused = _posed(frame_files(folder))
+        if refused:
             _log.warning("%s: %d frames have no usable pose and are left out (%s)", folder,
-                         len(self.refused), self.refused[0])
+                         len(refused), refused[0])
         if not self._frames:
             raise InputError(
-                f"{folder} has no frame with colour, depth and a usable pose: {self.refused[0]}"
+                f"{folder} has no frame with colour, depth and a usable pose: {refused[0]}"
             )
+        self.refused = Counter(refused)  # why frames could not be used
         self._depth_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_depth.txt")
         self._color_intrinsics = read_intrinsics(folder / "intrinsic/intrinsic_color.txt")
         self._check_first()
         self.class_names = _read_classes(folder / "classes.json")
+
+    @staticmethod
+    def reads(path: Path) -> bool:
+        """Anything: what is no such folder is refused in a sentence."""
+        return True
+
+    @classmethod
+    def open(cls, path: Path, config: Config, topics: Topics) -> Sequence:
+        """See `Recording.open`; there are no topics."""
+        return cls(path, config.camera.depth_unit_m)
+
+    def __enter__(self) -> Sequence:
+        """Itself: nothing is held open."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held open."""
 
     def _check_first(self) -> None:
         """Say before the work what would refuse every frame."""
@@ -127,6 +148,14 @@ class Sequence:
         return RgbdFrame(
             rgb, depth_m, self._depth_intrinsics, files.T_world_camera, number * _FRAME_INTERVAL_NS
         )
+
+    def frames(self, every: int = 1) -> Iterator[RgbdFrame]:
+        """Every `every`-th frame that can be read; the others are counted in `refused`."""
+        for number in range(0, len(self), every):
+            try:
+                yield self.frame(number)
+            except InputError as error:
+                self.refused[str(error)] += 1
 
     def label(self, number: int, kind: str = "label") -> NDArray[np.int64]:
         """(H, W) class ids of frame `number` on its depth pixels, 0 = unlabelled.

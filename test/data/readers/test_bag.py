@@ -10,7 +10,8 @@ from bag_writer import PREFIX, BagWriter, write_bag
 from ros_harness import ColorEncoder
 
 from geopurify_ros.cameras import Topics, camera, with_topics
-from geopurify_ros.cli import main, sample_room
+from geopurify_ros.cli import main
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.data.map_file import load_map
 from geopurify_ros.data.readers.bag import Bag
@@ -155,9 +156,9 @@ def test_frames_that_cannot_be_used_are_counted_with_the_reason(tmp_path):
 
 
 def test_the_map_of_a_bag_is_the_map_of_its_sequence(bag, tmp_path, monkeypatch):
-    from geopurify_ros.cli import commands
+    from geopurify_ros.offline import pipeline as offline
 
-    monkeypatch.setattr(commands, "load_encoder", lambda *_: ColorEncoder())
+    monkeypatch.setattr(offline, "load_encoder", lambda *_: ColorEncoder())
     out = tmp_path / "bag.safetensors"
     assert main(["map", str(bag), "--out", str(out)]) == 0
     part = tmp_path / "part"

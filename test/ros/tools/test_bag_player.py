@@ -10,7 +10,7 @@ import pytest
 from bag_writer import write_bag
 from ros_harness import Harness
 
-from geopurify_ros.cli import sample_room
+from geopurify_ros.cli.options import sample_room
 from geopurify_ros.ros.tools.private_domain import isolated_environment
 
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli", "play"]

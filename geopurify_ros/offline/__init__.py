@@ -1,0 +1,1 @@
+"""Without ROS: recordings to maps, maps to answers, as functions."""

@@ -1,0 +1,125 @@
+"""Questions to a map: by text, to a pipeline or to a map file."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.answers.answer import Answer
+from geopurify_ros.core.answers.palette import label_colors
+from geopurify_ros.core.answers.query import (
+    PromptAnswer,
+    VoxelLabels,
+    make_query,
+    parse_negatives,
+    parse_prompts,
+    summarize,
+)
+from geopurify_ros.core.mapping.encoder import unreadable
+from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.data.export import write_labeled_ply
+from geopurify_ros.data.map_file import MapHeader, load_map
+from geopurify_ros.data.targets import check_target, save_picture
+from geopurify_ros.errors import InputError
+from geopurify_ros.offline.picture import map_rgb, picture
+from geopurify_ros.offline.pipeline import new_pipeline
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a map says of a question.
+
+    Attributes:
+        answer: label and score of every voxel.
+        prompts: one entry per prompt, in order.
+    """
+
+    answer: Answer
+    prompts: list[PromptAnswer]
+
+
+def ask(pipeline: Pipeline, text: str) -> Found:
+    """What a map holds of "chair, table"; purify it before.
+
+    Raises:
+        InputError: the text is no query.
+    """
+    settings = pipeline.config.query
+    prompts = parse_prompts(text, settings.max_prompts)
+    asked = make_query(prompts, parse_negatives(settings.negatives), settings.threshold)
+    answer = pipeline.query(asked)
+    centers_m = pipeline.map.centers_m()
+    return Found(answer, summarize(asked, answer.purified, centers_m, settings.min_voxels))
+
+
+def open_map(
+    path: Path, config: Config | None = None, size_is_asked: bool = False
+) -> tuple[Pipeline, MapHeader]:
+    """A pipeline that goes on with a saved map, not purified yet, and the header of the file.
+
+    A map keeps its own voxel size; another one is refused if somebody asked for it, which the
+    default does not.
+
+    Raises:
+        InputError: it cannot be read, is empty, or of another encoder or voxel size.
+    """
+    config = config or Config()
+    size_m = config.map.voxel_size_m
+    wanted_m = size_m if size_is_asked or size_m != Config().map.voxel_size_m else None
+    known, _ = load_map(path, voxel_size_m=wanted_m)  # told before the encoder is loaded
+    if len(known) == 0:
+        raise InputError(f"the map {path} is empty: there is nothing to ask")
+    pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
+    voxels, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
+    pipeline.replace_map(voxels)
+    return pipeline, header
+
+
+def query_file(
+    path: Path, text: str, config: Config, out: Path | None, png: Path | None,
+    size_is_asked: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """Purify a saved map and answer one query; writes a cloud and a picture where asked."""
+    prompts = parse_prompts(text, config.query.max_prompts)  # told before the map is read
+    parse_negatives(config.query.negatives)
+    for target, kind in ((out, "PLY cloud"), (png, "PNG picture")):
+        if target is not None:
+            check_target(target, kind)
+    pipeline, header = open_map(path, config, size_is_asked)
+    pipeline.purify()
+    found = ask(pipeline, text)
+    answer = found.answer
+    if out is not None:
+        _write_cloud(out, pipeline, answer.purified, prompts)
+    if png is not None:
+        up = np.array(pipeline.map.up)
+        save_picture(picture(pipeline, answer.purified, up, prompts), png)
+    return {
+        "map": str(path),
+        "encoder": header.encoder,
+        "num_voxels": header.num_voxels,
+        "changed_fraction": answer.changed_fraction,
+        "purification": {**dataclasses.asdict(answer.effect), "declined": answer.objection},
+        "prompts": [
+            {"prompt": one.prompt, "found": one.found, "score": one.score,
+             "num_voxels": one.num_voxels, "best_position_m": one.best_position_m,
+             "unreadable": unreadable(pipeline.encoder, one.prompt)}
+            for one in found.prompts
+        ],
+        "out": str(out) if out else None,
+        "png": str(png) if png else None,
+    }
+
+
+def _write_cloud(
+    out: Path, pipeline: Pipeline, labels: VoxelLabels, prompts: tuple[str, ...]
+) -> None:
+    label = labels.label.cpu().numpy()
+    rgb = label_colors(label, map_rgb(pipeline))
+    centers = pipeline.map.centers_m().cpu().numpy().astype(np.float32)
+    write_labeled_ply(out, centers, rgb, label, labels.score.cpu().numpy(), prompts)
