@@ -133,6 +133,12 @@ class EncoderConfig:
         "builtin", "builtin, or open_clip:<model>:<pretrained tag or checkpoint path>"
     )
     device: str = setting("auto", "auto takes CUDA where there is one; cpu, cuda, cuda:1, ...")
+    dtype: str = setting(
+        "auto",
+        "number type of the image tower; auto takes the faster one of this machine; on a CPU "
+        "float16, and bfloat16 without instructions for it, take 2 to 20 times as long as float32",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     use_depth: bool = setting(
         True, "builtin tells things by their shape too; false: by the colour image alone"
     )

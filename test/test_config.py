@@ -148,6 +148,7 @@ def test_files_with_wrong_parameters_name_them(tmp_path, text, sentence):
     ("query.threshold", -0.01, "query.threshold is -0.01, expected 0.0 to 1.0"),
     ("purify.neighbors", 0, "purify.neighbors is 0, expected 1 to 256"),
     ("pose.source", "gps", "pose.source is 'gps', expected one of tf, pose, odom"),
+    ("encoder.dtype", "half", "encoder.dtype is 'half', expected one of auto, float32, bfloat16"),
     ("depth.min_m", 6.0, r"depth.min_m \(6.0\) must be below depth.max_m \(5.0\)"),
 ])
 def test_wrong_values_are_refused_by_name(name, value, sentence):

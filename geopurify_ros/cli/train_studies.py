@@ -78,7 +78,7 @@ def _mapped(args: argparse.Namespace, folders: list[Path]) -> Any:
     from geopurify_ros.evaluate.runner import map_sequence
 
     config, device = _config(args), pick_device("auto")
-    encoder = load_encoder(args.encoder, device)
+    encoder = load_encoder(args.encoder, device, config.encoder.dtype)
     for folder in folders:
         pipeline = Pipeline(encoder, config, device)
         yield folder.resolve().name, map_sequence(Sequence(folder), pipeline, args.every)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ _TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest number
 _DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
 
 
+UNKNOWN_DTYPE = "unknown"
+
+
 @dataclass(frozen=True)
 class MapHeader:
     """What a reader must know before it trusts the tensors."""
@@ -49,6 +52,9 @@ class MapHeader:
     # cameras is not known.
     up: tuple[float, float, float]
     sha256: str  # of the other fields and all tensors
+    # Number type of the encoder's image tower; "bfloat16+float32" where a map was loaded and gone
+    # on with in another. Older files do not say it.
+    encoder_dtype: str = UNKNOWN_DTYPE
 
 
 def save_map(
@@ -57,17 +63,18 @@ def save_map(
     encoder_id: str,
     frame: str,
     up: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    encoder_dtype: str = UNKNOWN_DTYPE,
 ) -> MapHeader:
     """Write the map: whole or not at all, the old file stays until the new one is safe.
 
-    `up` is that of a map which knows of no cameras.
+    `up` is that of a map which knows of no cameras, `encoder_dtype` that of `dtype_name`.
 
     Raises:
         InputError: the file cannot be written, or would replace one that is no map.
     """
     check_replaceable(path, MAP_KIND)
     snapshot = content.snapshot() if isinstance(content, VoxelMap) else content
-    header = _header(snapshot, encoder_id, frame, up)
+    header = _header(snapshot, encoder_id, frame, up, encoder_dtype)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         _remove_leftovers(path)
@@ -88,8 +95,9 @@ def save_map(
 
 
 def _header(
-    snapshot: MapSnapshot, encoder_id: str, frame: str, up: tuple[float, float, float]
-) -> MapHeader:
+    snapshot: MapSnapshot, encoder_id: str, frame: str, up: tuple[float, float, float],
+    encoder_dtype: str,
+) -> MapHeader:  # fmt: skip
     stamps = snapshot.last_seen_ns
     if bool(snapshot.up_sum.any()):
         x, y, z = snapshot.up_sum.tolist()
@@ -104,13 +112,26 @@ def _header(
         int(stamps.max()) if len(stamps) else 0,
         up,
         "",
+        _joined(snapshot.loaded_dtype, encoder_dtype),
     )
-    fields = asdict(header) | {"sha256": _checksum(asdict(header), _blocks(snapshot))}
-    return MapHeader(**fields)
+    return replace(header, sha256=_checksum(header, _blocks(snapshot)))
 
 
-def _checksum(fields: dict[str, Any], blocks: Iterator[memoryview]) -> str:
-    known = {name: value for name, value in fields.items() if name != "sha256"}
+def _joined(loaded: str, now: str) -> str:
+    """Both number types, where a map was loaded and gone on with."""
+    return "+".join(sorted({*loaded.split("+"), *now.split("+")} - {""}))
+
+
+def _fields(header: MapHeader) -> dict[str, Any]:
+    """As the file holds them: files of before the number type, and their checksums, lack it."""
+    fields = asdict(header)
+    if header.encoder_dtype == UNKNOWN_DTYPE:
+        del fields["encoder_dtype"]
+    return fields
+
+
+def _checksum(header: MapHeader, blocks: Iterator[memoryview]) -> str:
+    known = {name: value for name, value in _fields(header).items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for block in blocks:
         digest.update(block)
@@ -132,7 +153,7 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
 def _preamble(snapshot: MapSnapshot, header: MapHeader) -> bytes:
     """Length and JSON that a safetensors file begins with."""
-    document: dict[str, Any] = {"__metadata__": {MAP_KIND: json.dumps(asdict(header))}}
+    document: dict[str, Any] = {"__metadata__": {MAP_KIND: json.dumps(_fields(header))}}
     offset = 0
     for name in _TENSORS:
         if name == "features":
@@ -188,6 +209,7 @@ def load_map(
         voxel_map = VoxelMap.from_state(state, header.voxel_size_m, device)
         _check_content(path, header, state)
         voxel_map.up_sum = _up_sum(header, state["attributes"])
+        voxel_map.loaded_dtype = header.encoder_dtype if len(voxel_map) else ""
     except InputError:
         raise
     except _DAMAGES as error:
@@ -258,7 +280,7 @@ def _check_content(path: Path, header: MapHeader, state: dict[str, Tensor]) -> N
     if tuple(features.shape) != (header.num_voxels, header.feature_dim):
         raise InputError(f"{path} is damaged: it does not hold what its header says")
     blocks = (_bytes_of(state[name]) for name in _TENSORS)
-    if _checksum(asdict(header), blocks) != header.sha256:
+    if _checksum(header, blocks) != header.sha256:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
     if not all(bool(torch.isfinite(state[name]).all()) for name in ("attributes", "features")):
         raise InputError(f"{path} is damaged: it holds values that are not finite")

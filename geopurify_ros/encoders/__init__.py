@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder
+from geopurify_ros.encoders.precision import asked_dtype
 from geopurify_ros.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -45,25 +46,26 @@ def _tried(name: str) -> torch.device:
     return device
 
 
-def load_encoder(name: str, device: torch.device) -> ImageTextEncoder:
-    """The encoder of parameter `encoder.name`.
+def load_encoder(name: str, device: torch.device, dtype: str = "auto") -> ImageTextEncoder:
+    """The encoder of the parameters `encoder.name` and `encoder.dtype`.
 
     Raises:
-        ConfigError: no such encoder.
+        ConfigError: no such encoder or number type, or one that the device cannot compute in.
         CheckpointError: its weights are missing.
     """
+    number_type = asked_dtype(dtype)
     if name == "builtin":
         from geopurify_ros.encoders.builtin import BuiltinEncoder
 
-        return BuiltinEncoder(device)
+        return BuiltinEncoder(device, dtype=number_type)
     if name.endswith(".safetensors") and ":" not in name:
         from geopurify_ros.encoders.builtin import BuiltinEncoder
 
-        return BuiltinEncoder(device, Path(name))
+        return BuiltinEncoder(device, Path(name), number_type)
     if name.startswith("open_clip:"):
         from geopurify_ros.encoders.openclip import load_open_clip
 
-        return load_open_clip(name, device)
+        return load_open_clip(name, device, number_type)
     raise ConfigError(
         f"there is no encoder '{name}': use builtin, or open_clip:<model>:<tag or checkpoint>, "
         "for example open_clip:ViT-B-16:laion2b_s34b_b88k"

@@ -20,7 +20,7 @@ from geopurify_ros.encoders.builtin_file import read_builtin
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
 from geopurify_ros.encoders.image_tower import STRIDE, ImageTower
-from geopurify_ros.encoders.precision import TRIAL_PX, Call, pick_dtype
+from geopurify_ros.encoders.precision import GLANCE_PX, TRIAL_PX, Call, pick_dtype, ramp, tried
 from geopurify_ros.encoders.text_cache import cached_text
 from geopurify_ros.encoders.text_tower import tokenize
 
@@ -43,9 +43,10 @@ class BuiltinEncoder:
         Args:
             device: for the image tower; text stays on the CPU until it is encoded.
             path: of the file.
-            dtype: instead of the faster one.
+            dtype: instead of the faster one; tried on a small image.
 
         Raises:
+            ConfigError: the device cannot compute in `dtype`.
             CheckpointError: the file is missing or damaged.
         """
         builtin = read_builtin(path)
@@ -58,6 +59,9 @@ class BuiltinEncoder:
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             _hand_to_onednn(image)
+        if dtype is not None:
+            tried(self.id, dtype, device,
+                  lambda: image.to(dtype)(*_made_up(dtype, GLANCE_PX, device)))
         self.dtype = dtype or _pick_dtype(image, device, self.id)
         self._image = image.to(self.dtype)
 
@@ -131,8 +135,14 @@ def _pick_dtype(image: ImageTower, device: torch.device, name: str = "builtin") 
 
 def _trial(image: ImageTower, dtype: torch.dtype, side_px: int = TRIAL_PX) -> Call:
     tower = copy.deepcopy(image).to(dtype)
-    picture = torch.linspace(0, 1, 3 * side_px * side_px).view(1, 3, side_px, side_px).to(dtype)
-    picture = picture.contiguous(memory_format=torch.channels_last)
+    inputs = _made_up(dtype, side_px)
+    return lambda: tower(*inputs)
+
+
+def _made_up(
+    dtype: torch.dtype, side_px: int, device: torch.device | None = None
+) -> tuple[Tensor, Tensor]:
+    """A picture (1, 3, side, side) without depth (1, 8, side / 4, side / 4)."""
+    picture = ramp(dtype, side_px, device).contiguous(memory_format=torch.channels_last)
     cells = side_px // DEPTH_STRIDE
-    channels = picture.new_zeros((1, NUM_CHANNELS, cells, cells))
-    return lambda: tower(picture, channels)
+    return picture, picture.new_zeros((1, NUM_CHANNELS, cells, cells))

@@ -17,7 +17,7 @@ from geopurify_ros.encoders.openclip_dense import (
 )
 from geopurify_ros.encoders.openclip_precision import trial_of
 from geopurify_ros.encoders.openclip_weights import Weights, find_weights
-from geopurify_ros.encoders.precision import pick_dtype
+from geopurify_ros.encoders.precision import pick_dtype, ramp, tried
 from geopurify_ros.encoders.text_cache import cached_text
 from geopurify_ros.encoders.torchvision_shim import ensure_torchvision
 from geopurify_ros.errors import CheckpointError, ConfigError
@@ -29,11 +29,16 @@ _NACLIP = "+naclip"
 _MAX_PIXELS = 640 * 480
 
 
-def load_open_clip(name: str, device: torch.device) -> OpenClipEncoder:
+def load_open_clip(
+    name: str, device: torch.device, dtype: torch.dtype | None = None
+) -> OpenClipEncoder:
     """The encoder of "open_clip:<model>[+naclip]:<pretrained tag or checkpoint path>".
 
+    `dtype` is that of its image tower; None takes what is faster here.
+
     Raises:
-        ConfigError: malformed name, unknown model, or one without dense features.
+        ConfigError: malformed name, unknown model, one without dense features, or a number type
+            that the device cannot compute in.
         CheckpointError: the weights cannot be had.
     """
     open_clip = import_open_clip()
@@ -49,7 +54,7 @@ def load_open_clip(name: str, device: torch.device) -> OpenClipEncoder:
     weights = find_weights(model_name, parts[2])
     model = _load(open_clip, model_name, weights, device)
     tokenizer = _tokenizer(open_clip, model_name)
-    return OpenClipEncoder(model, tokenizer, f"{parts[1]}:{weights.id}", neighbours, dtype=None)
+    return OpenClipEncoder(model, tokenizer, f"{parts[1]}:{weights.id}", neighbours, dtype)
 
 
 def import_open_clip() -> Any:
@@ -127,7 +132,7 @@ class OpenClipEncoder:
             dtype: of the image tower; None measures what is faster here.
 
         Raises:
-            ConfigError: the image tower gives no dense features.
+            ConfigError: the image tower gives no dense features, or none in `dtype`.
         """
         self.id = f"open_clip:{name}"
         self._model = model.eval()
@@ -135,11 +140,18 @@ class OpenClipEncoder:
         self._tower = dense_tower(model.visual, name, neighbours)
         self._device = next(model.visual.parameters()).device
         self.dtype = dtype or pick_dtype(self.id, trial_of(self._tower), self._device)
-        model.visual.to(self.dtype)
         self.logit_scale = float(model.logit_scale.detach().exp())
         self._mean = torch.tensor(model.visual.image_mean, device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(model.visual.image_std, device=self._device).view(1, 3, 1, 1)
-        self.feature_dim = int(self.encode_image(torch.zeros(1, 3, *self._tower.cell_px)).shape[1])
+        features = (
+            self._first() if dtype is None else tried(self.id, dtype, self._device, self._first)
+        )
+        self.feature_dim = features.shape[1]
+
+    def _first(self) -> Tensor:
+        """Convert the image tower, and the features of a small image."""
+        self._model.visual.to(self.dtype)
+        return self.encode_image(ramp(torch.float32))
 
     @torch.inference_mode()
     def encode_image(self, rgb: Tensor) -> Tensor:  # (1, 3, H, W) 0..1 -> (1, D, h, w)

@@ -16,8 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from geopurify_ros.encoders.text_cache import cache_folder
+from geopurify_ros.errors import ConfigError
 
 _WORTH_IT = 0.8  # bfloat16 rounds to three digits: it must earn that
 _HOPELESS = 3.0  # times slower in a small image: the large one would only cost time
@@ -25,11 +27,57 @@ _TRIALS = 6  # in turns: a busy moment must not decide
 _BUDGET_S = 1.0  # of processor time, for the trials after the first ones
 GLANCE_PX, TRIAL_PX = 64, 320  # sides of the small and of the large image
 
+NUMBER_TYPES = {
+    "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16
+}  # fmt: skip
+
 Call = Callable[[], object]
 # the encoder in a number type on an image of so many pixels a side
 Trial = Callable[[torch.dtype, int], Call]
 
 _log = logging.getLogger(__name__)
+
+
+def asked_dtype(text: str) -> torch.dtype | None:
+    """The number type of parameter `encoder.dtype`; None for "auto": see `pick_dtype`.
+
+    Raises:
+        ConfigError: no such type.
+    """
+    if text != "auto" and text not in NUMBER_TYPES:
+        choices = ", ".join(("auto", *NUMBER_TYPES))
+        raise ConfigError(f"encoder.dtype is {text!r}, expected one of {choices}")
+    return NUMBER_TYPES.get(text)
+
+
+@torch.inference_mode()
+def tried(
+    name: str, dtype: torch.dtype, device: torch.device, encode: Callable[[], Tensor]
+) -> Tensor:
+    """The features that `encode` makes in a number type that was asked for.
+
+    Raises:
+        ConfigError: the device cannot compute in it, or the features are not finite.
+    """
+    try:
+        features = encode()
+        if not bool(torch.isfinite(features).all()):
+            raise RuntimeError("its features are not finite")
+    except (RuntimeError, TypeError) as error:  # an operator or a type that the device lacks
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"the encoder {name} cannot compute in {_name(dtype)} on {device} ({reason}): "
+            "set encoder.dtype to auto"
+        ) from error
+    return features
+
+
+def ramp(
+    dtype: torch.dtype, side_px: int = GLANCE_PX, device: torch.device | None = None
+) -> Tensor:  # (1, 3, side, side)
+    """A picture to try with, from 0 to 1."""
+    picture = torch.linspace(0, 1, 3 * side_px * side_px, device=device)
+    return picture.view(1, 3, side_px, side_px).to(dtype)
 
 
 def pick_dtype(name: str, trial: Trial, device: torch.device) -> torch.dtype:
@@ -114,6 +162,10 @@ def processor() -> str:
     return "\n".join(dict.fromkeys(line for line in lines if line.startswith(told)))
 
 
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def _read(path: Path) -> torch.dtype | None:
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     try:
@@ -128,7 +180,7 @@ def _write(path: Path, picked: torch.dtype) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            part.write_text(json.dumps({"dtype": str(picked).removeprefix("torch.")}))
+            part.write_text(json.dumps({"dtype": _name(picked)}))
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from geopurify_ros.config import DepthConfig
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.mapping import fusion
 from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.mapping.encoder import dtype_name
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
@@ -129,8 +130,8 @@ def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
     result: dict[str, Any] = {
         "sequence": sequence_name,
         "encoder": pipeline.encoder.id,
-        # measured at start, see encoders.precision: another type moves single figures by a point
-        "encoder_dtype": str(getattr(pipeline.encoder, "dtype", "unknown")).removeprefix("torch."),
+        # another type moves single figures by a point; encoder.dtype asks for one
+        "encoder_dtype": dtype_name(pipeline.encoder),
         "voxel_size_m": pipeline.map.voxel_size_m,
         "num_voxels": len(pipeline.map),
         "num_labeled_voxels": int((mapped.truth > 0).sum()),

@@ -102,6 +102,7 @@ def query_file(
     return {
         "map": str(path),
         "encoder": header.encoder,
+        "encoder_dtype": header.encoder_dtype,  # of the map: a query encodes no image
         "num_voxels": header.num_voxels,
         "changed_fraction": answer.changed_fraction,
         "purification": {**dataclasses.asdict(answer.effect), "declined": answer.objection},

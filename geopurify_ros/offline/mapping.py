@@ -7,6 +7,7 @@ from typing import Any
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config
+from geopurify_ros.core.mapping.encoder import dtype_name
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.map_file import MAP_KIND, save_map
 from geopurify_ros.data.readers.formats import open_recording
@@ -34,10 +35,12 @@ def map_to_file(
         reason = next(iter(by_kind(refused)), "it has none")
         raise InputError(f"no frame of {source} could be used: {reason}{verdict.depth_hint}")
     pipeline.lifted.settle()
-    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame)
+    kind = dtype_name(pipeline.encoder)
+    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, encoder_dtype=kind)
     return {
         "map": str(out),
         "encoder": pipeline.encoder.id,
+        "encoder_dtype": kind,
         "num_frames": num_frames,
         "num_refused": sum(refused.values()),
         "refused": dict(refused.most_common(5)),

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import Header
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.mapping.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder, dtype_name
 from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.data.student_file import student_for
 from geopurify_ros.encoders import load_encoder, pick_device
@@ -39,11 +39,11 @@ def load(config: Config, encoder: ImageTextEncoder | None, say: Callable[[str], 
     device = pick_device(config.encoder.device)
     start = time.monotonic()
     say(f"loading encoder {config.encoder.name} on {device}")
-    encoder = encoder or load_encoder(config.encoder.name, device)
+    encoder = encoder or load_encoder(config.encoder.name, device, config.encoder.dtype)
     student = student_for(config.purify, encoder, config.map.voxel_size_m, device)
-    kind = str(getattr(encoder, "dtype", "")).removeprefix("torch.")
+    kind = dtype_name(encoder)
     say(f"encoder {encoder.id} is ready after {time.monotonic() - start:.1f} s"
-        + (f", it computes in {kind}" if kind else ""))
+        + (f", it computes in {kind}" if kind != "unknown" else ""))
     return Loaded(device, encoder, student)
 
 

@@ -75,6 +75,7 @@ def test_map_writes_a_map_and_says_what_is_in_it(mapped):
     assert (said["num_frames"], said["num_refused"]) == (5, 0)
     assert said["num_voxels"] == header.num_voxels == len(loaded) > 10_000
     assert said["encoder"] == header.encoder
+    assert said["encoder_dtype"] == header.encoder_dtype != "unknown"
     assert said["bytes"] == path.stat().st_size
     assert header.up[2] > 0.9  # the sample room is z up, its camera was held upright
 
@@ -120,6 +121,17 @@ def test_eval_scores_raw_blur_and_purified(mapped):
         assert all(0 <= result[stage][score] <= 1 for score in EVAL_SCORES - {"per_class"})
         assert set(result[stage]["per_class"]) <= set(result["classes"])
     assert result["purified"]["miou"] > result["raw"]["miou"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_figures_and_maps_are_made_in_the_number_type_that_was_asked_for(tmp_path, dtype):
+    path, asked = tmp_path / "room.safetensors", ("--every", 20, "--set", f"encoder.dtype={dtype}")
+    assert last_json("eval", sample_room(), *asked)["encoder_dtype"] == dtype
+    assert f"in {dtype}" in run("eval", sample_room(), *asked)[1].splitlines()[0]
+    assert last_json("map", sample_room(), "--out", path, *asked)["encoder_dtype"] == dtype
+    assert load_map(path)[1].encoder_dtype == dtype
+    answer = last_json("query", path, "sofa", "--set", "encoder.dtype=float16")
+    assert answer["encoder_dtype"] == dtype  # the map's: a query encodes no image
 
 
 def test_json_is_the_last_line_of_a_real_process(mapped):
@@ -228,6 +240,8 @@ def test_an_over_long_query_is_refused(mapped):
     (("--config", "nowhere.yaml"), "nowhere.yaml cannot be read as YAML"),
     (("--encoder", "nothing"), "there is no encoder 'nothing'"),
     (("--set", "encoder.device=tpu9"), "the device 'tpu9' cannot be used here"),
+    (("--set", "encoder.dtype=half"),
+     "encoder.dtype is 'half', expected one of auto, float32, bfloat16, float16"),
     (("--colour", "red"), "unrecognized arguments"),
 ])
 def test_wrong_options_are_refused(tmp_path, options, sentence):

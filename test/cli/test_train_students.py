@@ -11,6 +11,7 @@ from train_scenes import FEATURE_DIM, write_scenes
 from geopurify_ros.cli import main
 from geopurify_ros.cli.options import sample_room
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.data.map_file import check_map
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
@@ -67,13 +68,17 @@ def test_scenes_of_another_encoder_or_voxel_size_are_not_kept_as_if_they_were_of
     assert [path.name for path in out.iterdir()] == ["a.safetensors"]
 
 
-def test_scenes_without_an_encoder_and_as_they_were_recorded(rooms, tmp_path, capsys):
+def test_scenes_without_an_encoder_and_as_they_were_recorded(
+    rooms, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(NoEncoder, "dtype", torch.float32, raising=False)
     code, result = run(capsys, "scenes", *rooms, "--out", tmp_path / "s", "--encoder", "none",
                        "--unturned", "--every", 20)
     assert (code, result["made"], result["encoder"]) == (0, 2, "none")
     one, other = (scene.voxels for scene in load_scenes(tmp_path / "s"))
     assert torch.equal(one.coords, other.coords)
     assert one.features.shape[1] == 1
+    assert check_map(tmp_path / "s" / "a.safetensors").encoder_dtype == "float32"
 
 
 def test_scenes_of_an_image_network_that_taught_itself(rooms, tmp_path, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """Map files: bit-equal round trip, every refusal in a sentence, never half a file."""
 
 import dataclasses
+import hashlib
 import json
 
 import numpy as np
@@ -78,6 +79,41 @@ def test_the_header_says_what_the_map_is(saved):
         frame="odom", num_voxels=CHUNK_ROWS + 500, stamp_ns=9_000_000_000, up=(0.0, -1.0, 0.0),
         sha256=header.sha256)
     assert len(header.sha256) == 64
+
+
+def test_the_header_says_the_number_type_of_the_encoder(tmp_path):
+    path = tmp_path / "room.safetensors"
+    assert save_map(path, make_map(5), "e", "map", encoder_dtype="bfloat16") == load_map(path)[1]
+    assert load_map(path)[1].encoder_dtype == "bfloat16"
+    rewrite(path, encoder_dtype="float32")
+    assert "does not match its checksum" in refusal(path)
+
+
+def test_files_of_before_the_number_type_are_read_as_they_were(saved):
+    """Neither field nor checksum know of it."""
+    with safe_open(saved, framework="pt") as file:
+        stored = json.loads(file.metadata()["geopurify_map"])
+    assert list(stored) == ["format_version", "encoder", "feature_dim", "voxel_size_m", "frame",
+                            "num_voxels", "stamp_ns", "up", "sha256"]
+    content = saved.read_bytes()
+    tensors = content[8 + int.from_bytes(content[:8], "little"):]
+    fields = json.dumps({k: v for k, v in stored.items() if k != "sha256"}, sort_keys=True)
+    assert hashlib.sha256(fields.encode() + tensors).hexdigest() == stored["sha256"]
+    assert load_map(saved)[1].encoder_dtype == "unknown"
+
+
+@pytest.mark.parametrize(("loaded", "now", "said"), [
+    ("float32", "float32", "float32"),
+    ("float32", "bfloat16", "bfloat16+float32"),
+    ("bfloat16+float32", "float32", "bfloat16+float32"),
+    ("unknown", "float32", "float32+unknown"),
+])
+def test_a_map_that_is_gone_on_with_says_both_number_types(tmp_path, loaded, now, said):
+    path = tmp_path / "room.safetensors"
+    save_map(path, make_map(5), "e", "map", encoder_dtype=loaded)
+    for content in (load_map(path)[0], load_map(path)[0].snapshot()):
+        again = save_map(tmp_path / "again.safetensors", content, "e", "map", encoder_dtype=now)
+        assert again.encoder_dtype == said
 
 
 def test_a_map_of_another_encoder_is_refused(saved):

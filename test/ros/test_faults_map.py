@@ -10,7 +10,7 @@ import time
 
 import pytest
 import torch
-from ros_harness import Harness, running
+from ros_harness import ColorEncoder, Harness, running
 from safetensors import safe_open
 from safetensors.torch import save_file
 from std_srvs.srv import SetBool, Trigger
@@ -91,6 +91,19 @@ def test_the_command_line_reads_what_the_node_wrote(harness, tmp_path):
     loaded, header = load_map(tmp_path / "room.safetensors", "test-color", 0.05, frame="map")
     assert same(loaded.state(), state(harness))
     assert header.num_voxels == len(loaded)
+
+
+def test_files_say_the_number_type_and_loading_tells_of_another(harness, tmp_path, monkeypatch):
+    path = tmp_path / "room.safetensors"
+    monkeypatch.setattr(ColorEncoder, "dtype", torch.float32, raising=False)
+    save(harness, path)
+    assert load_map(path)[1].encoder_dtype == "float32"
+    assert load(harness, path).message.endswith("mapping goes on with them")
+    monkeypatch.setattr(ColorEncoder, "dtype", torch.bfloat16)
+    assert load(harness, path).message.endswith(
+        "mapping goes on with them in bfloat16; what was loaded was made in float32")
+    save(harness, path)
+    assert load_map(path)[1].encoder_dtype == "bfloat16+float32"
 
 
 def rewrite(path, **changes) -> None:

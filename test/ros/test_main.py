@@ -63,6 +63,7 @@ def test_either_signal_ends_the_node_and_the_last_line_of_json_counts_the_frames
         (["--ros-args", "-p", "query.initial:=,"], "query.initial"),
         (["--ros-args", "-p", "encoder.name:=clip"], "no encoder 'clip'"),
         (["--ros-args", "-p", "encoder.device:=cuda:9"], "cuda:9"),
+        (["--ros-args", "-p", "encoder.dtype:=int8"], "auto, float32, bfloat16, float16"),
         (["--ros-args", "--params-file", "/nowhere.yaml"], "refused"),
         (["--set", "depth.max_m=far"], "depth.max_m"),
     ],

@@ -51,6 +51,7 @@ def test_every_parameter_is_described_with_its_range_and_whether_it_may_change(h
     ("query.negatives", ",", "query.negatives: "),
     ("time.on_jump_back", "panic", "expected one of continue, reset"),
     ("map.voxel_size_m", 0.1, "map.voxel_size_m is read when the node is configured: "),
+    ("encoder.dtype", "float32", "encoder.dtype is read when the node is configured: "),
     ("lifecycle.autostart", False, "read-only"),
     ("no.such", 1, "undeclared"),
 ])

@@ -48,6 +48,18 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
+class Typed(Protocol):
+    """What an encoder offers beside that computes images in a number type of its choice."""
+
+    dtype: torch.dtype
+
+
+def dtype_name(encoder: ImageTextEncoder) -> str:
+    """The number type that images are computed in, "bfloat16"; "unknown" if it does not say."""
+    return str(encoder.dtype).removeprefix("torch.") if isinstance(encoder, Typed) else "unknown"
+
+
 def unreadable(encoder: ImageTextEncoder, text: str) -> str:
     """Why a text cannot be answered, as a sentence; empty where it can."""
     words = encoder.unreadable(text) if isinstance(encoder, Reader) else ()

@@ -20,6 +20,7 @@ class MapSnapshot:
         attributes: (V, 7) float32, colour 0..255, normal sum, weight.
         last_seen_ns: (V,) int64.
         up_sum: (3,) float64, sum of the up directions of the cameras.
+        loaded_dtype: see VoxelMap.
     """
 
     feature_dim: int
@@ -29,6 +30,7 @@ class MapSnapshot:
     attributes: Tensor
     last_seen_ns: Tensor
     up_sum: Tensor
+    loaded_dtype: str = ""
 
     def __len__(self) -> int:
         """Number of voxels V."""

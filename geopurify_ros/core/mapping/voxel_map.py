@@ -36,6 +36,8 @@ class VoxelMap:
         self.version = 0  # grows whenever the content changes
         # Sum of the up directions of the cameras that saw it: which way it stands.
         self.up_sum = torch.zeros(3, dtype=torch.float64)
+        # Number type of the encoder that filled the file this map was read from; empty: none was.
+        self.loaded_dtype = ""
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
@@ -162,6 +164,7 @@ class VoxelMap:
             self._attributes[:count].clone(),
             self._last_seen_ns[:count].clone(),
             self.up_sum.clone(),
+            self.loaded_dtype,
         )
         self._shared = set(range(len(self._features)))
         return shot

@@ -15,9 +15,10 @@ from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from geopurify_ros.config import MapConfig
+from geopurify_ros.core.mapping.encoder import dtype_name
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.data.map_file import MapHeader, load_map, save_map
+from geopurify_ros.data.map_file import UNKNOWN_DTYPE, MapHeader, load_map, save_map
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.services.map_folder import MapFolder
 from geopurify_ros.ros.services.worker_results import waking
@@ -98,21 +99,29 @@ class MapServices:
         return self._told(_answered(response, loaded, lambda _: (
             f"{header.num_voxels} voxels loaded from "
             f"{self._folder.inside(request.file_path)}, mapping goes on with "
-            "them"
+            f"them{self._other_dtype(header)}"
         )))
 
     def _save(self, text: str, snapshot: MapSnapshot) -> MapHeader:
         if not len(snapshot):
             raise InputError("the map is empty: nothing was saved")
-        encoder = self._worker.pipeline.encoder.id
+        encoder = self._worker.pipeline.encoder
         path = self._folder.inside(text)
         self._folder.make_room(path)
-        return save_map(path, snapshot, encoder, self._map_frame)
+        kind = dtype_name(encoder)
+        return save_map(path, snapshot, encoder.id, self._map_frame, encoder_dtype=kind)
 
     def _load(self, text: str):
         pipeline = self._worker.pipeline
         path, size_m = self._folder.inside(text), pipeline.map.voxel_size_m
         return load_map(path, pipeline.encoder.id, size_m, pipeline.device, self._map_frame)
+
+    def _other_dtype(self, header: MapHeader) -> str:
+        """A remark on a map of another number type, whose features are of the same space."""
+        mine, known = dtype_name(self._worker.pipeline.encoder), header.encoder_dtype
+        if UNKNOWN_DTYPE in (mine, known) or mine == known:
+            return ""
+        return f" in {mine}; what was loaded was made in {known}"
 
     async def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> Any:
         future = Future()

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from geopurify_ros.config import Config
-from geopurify_ros.core.mapping.encoder import ImageTextEncoder
+from geopurify_ros.core.mapping.encoder import ImageTextEncoder, dtype_name
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import check_map, load_map, save_map
@@ -92,7 +92,9 @@ def _map_one(
     if len(pipeline.map) == 0:
         raise InputError(f"scene {folder.name}: no frame could be used: {refused[-1]}")
     pipeline.lifted.settle()
-    save_map(path, pipeline.map, pipeline.encoder.id, pipeline.config.map.frame)
+    encoder = pipeline.encoder
+    save_map(path, pipeline.map, encoder.id, pipeline.config.map.frame,
+             encoder_dtype=dtype_name(encoder))
 
 
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
