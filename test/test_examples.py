@@ -15,6 +15,8 @@ from ros_harness import running
 
 import geopurify_ros
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SAMPLE = Path(geopurify_ros.__file__).parent / "assets" / "sample_room"
 
