@@ -1,4 +1,4 @@
-# make demo | make test | make setup | make clean. Everything lives in .venv; nothing is installed outside.
+# make demo | make check | make test | make setup | make clean. Everything lives in .venv; nothing is installed outside.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
@@ -15,12 +15,16 @@ unexport FASTDDS_DEFAULT_PROFILES_FILE FASTRTPS_DEFAULT_PROFILES_FILE ROS_LOCALH
 # Never touch a live robot: this machine only, and a domain per run unless the user names one.
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 
-.PHONY: demo test setup lint bench clean check-machine
+.PHONY: demo check test setup lint bench clean check-machine
 demo: setup
 	$(BIN)/geopurify demo --out out/demo
 
 test: setup $(VENV)/.stamp-dev lint
 	$(BIN)/python -m pytest
+
+# Under three minutes: what is marked slow is left to `make test`.
+check: setup $(VENV)/.stamp-dev lint
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

@@ -37,8 +37,8 @@ ROOMS = {
     "train": (("folder_lock", "curves"), ("trainer",), ("rooms",), ("text", "encoder", "students"),
               ("studies",)),
     "ros": (("report", "shutdown_signals", "process_memory", "device_loss"),
-             ("params", "listener", "frame_queue", "loading"), ("worker",), ("inputs",), ("outputs",), ("services",),
-            ("node",), ("main",), ("tools",)),
+            ("params", "listener", "frame_queue", "loading"), ("worker",), ("inputs",),
+            ("outputs",), ("services",), ("node",), ("main",), ("tools",)),
 }
 
 

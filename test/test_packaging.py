@@ -14,6 +14,8 @@ from ament_index_python.packages import get_package_share_directory
 
 import geopurify_ros
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PREFIX = Path(sys.prefix)
 # pip installs into the environment, colcon beside it; on a ROS machine messages lie elsewhere

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import os, sys
 import geopurify_ros.cli as cli
@@ -21,6 +23,7 @@ def policy(**environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_idle_threads_spin_briefly_unless_the_user_says_otherwise():
     assert policy() == "None 10000"
     assert policy(OMP_WAIT_POLICY="ACTIVE") == "ACTIVE None"

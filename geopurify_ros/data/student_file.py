@@ -141,6 +141,25 @@ def student_for(
     return _checked_size(net, header, fallback, voxel_size_m)
 
 
+def geometry_student(
+    purify: PurifyConfig, voxel_size_m: float, device: torch.device | str = "cpu",
+    assets: Path = _ASSETS,
+) -> StudentNet:
+    """The student of geometry alone, which fits points with features of any model.
+
+    Raises:
+        CheckpointError: purify.student names one that wants the features of an encoder.
+    """
+    path = Path(purify.student) if purify.student else assets / "student_geometry.safetensors"
+    net, header = load_student(path, device)
+    if header.encoder != ANY_ENCODER:
+        raise CheckpointError(
+            f"{path} wants features of encoder {header.encoder}: name a student of geometry "
+            "alone, or leave purify.student empty"
+        )
+    return _checked_size(net, header, path, voxel_size_m)
+
+
 def _checked_size(
     net: StudentNet, header: StudentHeader, path: Path, voxel_size_m: float
 ) -> StudentNet:

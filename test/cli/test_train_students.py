@@ -19,6 +19,8 @@ from geopurify_ros.train.students.scenes import load_scenes, make_scenes, random
 from geopurify_ros.train.students.teachers import image_ssl
 from geopurify_ros.train.students.teachers.image_targets import image_targets
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

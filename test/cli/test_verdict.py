@@ -17,6 +17,8 @@ from geopurify_ros.cli.options import sample_room
 from geopurify_ros.evaluate.verdict import by_kind
 from geopurify_ros.offline import pipeline as offline
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = range(0, 12)
 KEYS = {"frames_used", "frames_refused", "refused_by_reason", "depth_believed",
         "voxels_without_color", "overlap", "warnings"}

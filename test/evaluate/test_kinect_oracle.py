@@ -18,6 +18,8 @@ from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.evaluate.runner import evaluate, map_sequence
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 KINECT = ROOT.parent / "shared" / "data" / "sevenscenes_tsdf"
 SAMPLE = ROOT / "geopurify_ros" / "assets" / "sample_room"

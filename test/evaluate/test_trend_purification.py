@@ -19,6 +19,8 @@ from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.data.synthetic import synthetic_room
 from geopurify_ros.evaluate.runner import Mapped, evaluate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(5)
 STAGES = ("raw", "blur", "purified")
 

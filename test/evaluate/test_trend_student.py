@@ -25,6 +25,8 @@ from geopurify_ros.train.studies.table import (
 )
 from geopurify_ros.train.trainer import Schedule
 
+pytestmark = pytest.mark.slow
+
 RUN = StudentRun(input="geometry", anchors=512, most_voxels=4000,
                  schedule=Schedule(steps=40, warmup=5, base_lr=2e-3))
 

@@ -23,6 +23,8 @@ from geopurify_ros.ros.outputs.to_messages import image_from_array, stamp_msg
 from geopurify_ros.ros.tools.doctor import examine
 from geopurify_ros.ros.tools.private_domain import isolated_environment
 
+pytestmark = pytest.mark.slow
+
 # --- quality of service
 
 

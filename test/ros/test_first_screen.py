@@ -18,6 +18,8 @@ from std_msgs.msg import Header
 
 from geopurify_ros.ros.tools.private_domain import give_back, isolated_environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli"]
 LINES_OF_A_SCREEN = 24
 

@@ -21,6 +21,8 @@ from std_msgs.msg import Header, String
 from geopurify_ros.msg import SemanticQuery
 from geopurify_ros.ros.outputs.to_messages import stamp_msg
 
+pytestmark = pytest.mark.slow
+
 MAX_GROWTH_BYTES = 400 * 2**20  # a claimed image of 16384 x 16384 would take more at once
 
 uint32 = st.one_of(st.integers(0, 70), st.sampled_from([2**15, 2**16, 2**31, 2**32 - 1]),

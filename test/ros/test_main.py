@@ -16,6 +16,8 @@ from rclpy.executors import ExternalShutdownException
 from geopurify_ros.ros.report import FrameCounts
 from geopurify_ros.ros.shutdown_signals import Interrupts
 
+pytestmark = pytest.mark.slow
+
 RUN = [sys.executable, "-m", "geopurify_ros.cli", "run"]
 
 

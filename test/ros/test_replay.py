@@ -16,6 +16,8 @@ import rclpy
 from geopurify_ros.ros.outputs.point_cloud2 import read_points
 from geopurify_ros.ros.tools.demo import DemoClient
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "geopurify_ros/assets/sample_room"
 KINECT = ROOT.parent / "shared/data/sevenscenes_tsdf"

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
@@ -16,6 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from geopurify_ros.ros.tools.private_domain import isolated_environment
+
+pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli"]
 FLAT = 0.05

@@ -27,6 +27,8 @@ from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.shutdown_signals import Interrupts
 from geopurify_ros.ros.tools.private_domain import give_back, take_domain
 
+pytestmark = pytest.mark.slow
+
 RUN = [sys.executable, "-m", "geopurify_ros.cli", "run"]
 NAME = "/geopurify/mapping"
 

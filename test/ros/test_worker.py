@@ -12,7 +12,7 @@ from box_room import frame_at, pipeline_of
 from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError, InputError
-from geopurify_ros.ros import device_loss as lost_device
+from geopurify_ros.ros import device_loss
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker import MappingWorker
 
@@ -108,7 +108,7 @@ def test_after_a_sticky_error_nobody_is_told_that_the_map_is_kept(worker, monkey
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel "
                            "errors might be asynchronously reported")
 
-    monkeypatch.setattr(lost_device.torch, "ones", broken)
+    monkeypatch.setattr(device_loss.torch, "ones", broken)
     worker.pipeline.device = BrokenCard()
     worker.pipeline.integrate = broken
     answers = []
@@ -137,7 +137,7 @@ def test_want_of_memory_is_no_loss_of_the_device(worker, monkeypatch, error):
         raise error or RuntimeError("a bug of ours")
 
     if error:
-        monkeypatch.setattr(lost_device.torch, "ones", full)
+        monkeypatch.setattr(device_loss.torch, "ones", full)
     monkeypatch.setattr(worker.pipeline, "integrate", full)
     if error:
         worker.pipeline.device = BrokenCard()

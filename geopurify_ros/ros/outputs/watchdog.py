@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from geopurify_ros.ros.inputs.frame_inputs import FrameInputs
 from geopurify_ros.ros.inputs.pending_pairs import with_chain
 from geopurify_ros.ros.inputs.subscription import how_many
-from geopurify_ros.ros.outputs import faults as health
+from geopurify_ros.ros.outputs import faults
 from geopurify_ros.ros.outputs.faults import Fault, Status
 from geopurify_ros.ros.process_memory import resident_bytes
 from geopurify_ros.ros.report import FrameCounts, Reporter
@@ -67,12 +67,12 @@ class Watchdog:
     def _look(self) -> None:
         self._worker.request_map()
         found = self.statuses()
-        faults = [fault for status in found for fault in status.faults]
-        for fault in (f for f in faults if not f.is_told):
+        present = [fault for status in found for fault in status.faults]
+        for fault in (f for f in present if not f.is_told):
             self._reporter.warn(fault.subject, fault.sentence, fault.kind)
-        if not faults and not self._was_well:
+        if not present and not self._was_well:
             self._node.get_logger().info("all inputs are fine again")
-        self._was_well = not faults
+        self._was_well = not present
         array = DiagnosticArray(header=Header(stamp=self._node.get_clock().now().to_msg()))
         array.status = [self._message(status) for status in found]
         self._publisher.publish(array)
@@ -85,7 +85,7 @@ class Watchdog:
             message=status.message,
             values=[
                 KeyValue(key=key, value=value)
-                for key, value in (health.fault_values(status) | status.values).items()
+                for key, value in (faults.fault_values(status) | status.values).items()
             ],
         )
 
@@ -99,28 +99,28 @@ class Watchdog:
         published = {topic: kinds for topic, kinds in self._node.get_topic_names_and_types()
                      if self._node.count_publishers(topic)}
         for view in views:
-            status.faults += _some(health.topic_fault(view, published))
-            status.values |= health.topic_values(view, now_ns)
+            status.faults += _some(faults.topic_fault(view, published))
+            status.values |= faults.topic_values(view, now_ns)
         topics = self._inputs.topics
         for view, info in zip(views[:2], (topics.info, topics.depth_info), strict=True):
             is_own = view.topic == topics.rgb or info != topics.info
-            status.faults += _some(health.transport_fault(
+            status.faults += _some(faults.transport_fault(
                 view, self._lately(view.topic), self._lately(info), is_own
             ))
         if self._node.get_parameter("use_sim_time").value and now_ns == 0:
-            status.faults.append(Fault(health.ERROR, "/clock", "no clock", (
+            status.faults.append(Fault(faults.ERROR, "/clock", "no clock", (
                 "use_sim_time is true, but nobody publishes the time: play with --clock, or set "
                 "use_sim_time to false"
             )))
-        status.faults += _some(health.refusal_fault(
+        status.faults += _some(faults.refusal_fault(
             self._lately("dropped.bad_input"), self._lately("received"),
             self._worker.last_refusal,
         ))
         status.faults += _some(
-            health.stamp_fault(self._inputs.topics.rgb, self._lately("dropped.no_stamp"))
+            faults.stamp_fault(self._inputs.topics.rgb, self._lately("dropped.no_stamp"))
         )
         name = self._node.get_fully_qualified_name()
-        status.faults += _some(health.twin_fault(name, how_many(self._node, name)))
+        status.faults += _some(faults.twin_fault(name, how_many(self._node, name)))
         if self._worker.is_paused:
             status.summary = "paused: frames are dropped until ~/pause is called with false"
         status.values |= {f"frames.{name}": str(n) for name, n in counts.items()}
@@ -133,7 +133,7 @@ class Watchdog:
         if pairs <= 0:
             status.summary = "no pair of colour and depth of late"
         lately = (self._lately(rgb.topic), self._lately(depth.topic))
-        status.faults += _some(health.sync_fault(rgb, depth, pairs, lately))
+        status.faults += _some(faults.sync_fault(rgb, depth, pairs, lately))
         status.values = {
             "unpaired": str(counts.get("dropped.unpaired", 0)),
             "offset_s": f"{self._inputs.offset_s:.4f}",
@@ -148,14 +148,14 @@ class Watchdog:
         status = Status("poses", f"from {poses.topic}: {chain}")
         if self._lately("dropped.no_pose") and inputs.last_pose_error:
             status.faults.append(Fault(
-                health.ERROR, poses.topic, "no pose",
+                faults.ERROR, poses.topic, "no pose",
                 with_chain(inputs.last_pose_error, chain), is_told=True,
             ))
             if inputs.config.pose.source == "tf":
                 publishers = poses.tf_publishers()
-                status.faults += _some(health.tf_fault(poses.tf_topic, publishers))
+                status.faults += _some(faults.tf_fault(poses.tf_topic, publishers))
         status.values = {
-            f"{poses.tf_topic}.publishers": health.publisher_names(poses.tf_publishers()),
+            f"{poses.tf_topic}.publishers": faults.publisher_names(poses.tf_publishers()),
             "source": inputs.config.pose.source, "map_frame": inputs.config.map.frame,
             "camera_frame": camera, "chain": chain,
             "no_pose": str(counts.get("dropped.no_pose", 0)),
@@ -170,7 +170,7 @@ class Watchdog:
         status.faults += self._failing("frame", "encoder")
         if self._worker.lost_device:
             sentence = self._worker.lost_device
-            status.faults.append(Fault(health.ERROR, "device", "lost", sentence, is_told=True))
+            status.faults.append(Fault(faults.ERROR, "device", "lost", sentence, is_told=True))
         for stage, ms in pipeline.stopwatch.median_ms().items():
             status.values[f"median_ms.{stage}"] = f"{ms:.1f}"
         return status
@@ -179,10 +179,10 @@ class Watchdog:
         voxels = self._worker.pipeline.map
         status = Status("map", f"{counts['fused']} frames fused, {len(voxels)} voxels")
         dropped = {n.removeprefix("dropped."): c for n, c in counts.items() if "." in n}
-        status.faults += _some(health.drop_fault(counts["received"], counts["fused"], dropped))
+        status.faults += _some(faults.drop_fault(counts["received"], counts["fused"], dropped))
         frame_ms = sum(self._worker.pipeline.stopwatch.median_ms().get(stage, 0.0)
                        for stage in ("geometry", "encode", "fuse"))
-        status.faults += _some(health.busy_fault(
+        status.faults += _some(faults.busy_fault(
             self._lately("dropped.busy"), self._lately("fused"), frame_ms
         ))
         status.faults += self._failing("map")
@@ -229,7 +229,7 @@ class Watchdog:
         if error is None:
             return []
         sentence = f"fails: {error}; the map is kept"
-        return [Fault(health.ERROR, part or what, "failing", sentence, is_told=True)]
+        return [Fault(faults.ERROR, part or what, "failing", sentence, is_told=True)]
 
 
 def _some(fault: Fault | None) -> list[Fault]:

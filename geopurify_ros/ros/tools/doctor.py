@@ -12,7 +12,7 @@ from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 
 from geopurify_ros.ros.inputs.subscription import full_names, how_many
-from geopurify_ros.ros.outputs import faults as health
+from geopurify_ros.ros.outputs import faults
 from geopurify_ros.ros.outputs.faults import FAULT
 from geopurify_ros.ros.shutdown_signals import ros_session
 
@@ -43,8 +43,8 @@ def examine(namespace: str, say: Callable[[str], None]) -> dict[str, Any]:
 def _say_status(status: dict[str, Any], say: Callable[[str], None]) -> None:
     """A line for each fault, or one for all; figures where they help."""
     values = status["values"]
-    faults = [text for key, text in values.items() if key.startswith(FAULT)]
-    for text in faults or [status["message"]]:
+    sentences = [text for key, text in values.items() if key.startswith(FAULT)]
+    for text in sentences or [status["message"]]:
         say(f"{status['level']:>5}  {status['name']}: {text}")
     if status["level"] != "ok" or status["name"].endswith("inputs"):
         for key, value in values.items():
@@ -65,7 +65,7 @@ class _Patient:
         if not self._wait(self._is_there, _NODE_S):
             return [_status("node", "error", self._absence())]
         self._wait(lambda: bool(self._report), _REPORT_S)
-        twins = health.twin_fault(self._name, how_many(self._doctor, self._name))
+        twins = faults.twin_fault(self._name, how_many(self._doctor, self._name))
         if twins is not None:  # each of them reports, and perhaps that all is well
             return [_status("node", "error", f"{twins.subject}: {twins.sentence}")]
         if self._report:

@@ -20,7 +20,7 @@ from geopurify_ros.train.trainer import trained_settings, trained_weights
 
 _BATCH = 256
 # ImageNet's words weigh that much more in what is shipped than in training, for things that no
-# room shows; by what that may cost in validation rooms (BENCHMARK.md).
+# room shows; by what that may cost in validation rooms (docs/log/encoder.md).
 _LOUDER = 4 / 3
 
 

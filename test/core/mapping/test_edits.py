@@ -76,6 +76,7 @@ def fails_everywhere(make, job):
     return where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["mean", "consensus"])
 def test_a_frame_that_fails_anywhere_leaves_the_map_as_it_was(monkeypatch, mode):
     """New voxels, known ones, new blocks, chunks and rows of every buffer; shared chunks."""
@@ -87,6 +88,7 @@ def test_a_frame_that_fails_anywhere_leaves_the_map_as_it_was(monkeypatch, mode)
     assert {"aten.index_copy_.default", "aten.cat.default", "aten.clone.default"} <= set(where)
 
 
+@pytest.mark.slow
 def test_the_first_frame_of_a_consensus_on_a_loaded_map_leaves_no_views():
     def loaded():
         pipeline = pipeline_of("consensus")
@@ -109,6 +111,7 @@ def test_a_snapshot_outlives_settling():
     assert not torch.equal(pipeline.map.snapshot().features[0], before[0])
 
 
+@pytest.mark.slow
 def test_a_purification_that_fails_leaves_the_one_before():
     pipeline = pipeline_of("mean")
     pipeline.purify()

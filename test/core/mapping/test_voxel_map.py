@@ -148,6 +148,7 @@ def surface(tilt):
     return torch.unique(torch.floor(turned / 0.05).long(), dim=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tilt", [0.0, 0.5])
 def test_memory_is_at_most_1200_bytes_per_voxel(tilt):
     coords = surface(tilt)[:100_000]

@@ -73,6 +73,7 @@ CLOUDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOUDS)
 def test_t1_5_neighbors_equal_brute_force_within_the_radius(name):
     coords = CLOUDS[name]

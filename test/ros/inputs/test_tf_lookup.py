@@ -12,7 +12,7 @@ from ros_camera import stamp_msg
 
 from geopurify_ros.data.messages.transform_buffer import TransformBuffer
 from geopurify_ros.errors import InputError, TransformError
-from geopurify_ros.ros.inputs import tf_lookup as tf
+from geopurify_ros.ros.inputs import tf_lookup
 
 
 class TransformationError(Exception):
@@ -75,18 +75,18 @@ def both(monkeypatch):
     told = []
     stand_in = SimpleNamespace(Buffer=Buffer, TransformListener=Listener,
                                TransformException=TransformationError)
-    monkeypatch.setattr(tf, "tf2_ros", stand_in)
-    real = tf.make_tf_listener(FakeNode(), lambda *a: told.append(("tf2", *a)))
-    assert isinstance(real, tf.Tf2Listener)
+    monkeypatch.setattr(tf_lookup, "tf2_ros", stand_in)
+    real = tf_lookup.make_tf_listener(FakeNode(), lambda *a: told.append(("tf2", *a)))
+    assert isinstance(real, tf_lookup.Tf2Listener)
     node = FakeNode()
     with monkeypatch.context() as without:
-        without.setattr(tf, "tf2_ros", None)
-        own = tf.make_tf_listener(node, lambda *a: told.append(("own", *a)))
+        without.setattr(tf_lookup, "tf2_ros", None)
+        own = tf_lookup.make_tf_listener(node, lambda *a: told.append(("own", *a)))
 
     def send(transform, static=False):
         takes = real._listener.buffer
         (takes.set_transform_static if static else takes.set_transform)(transform, "authority")
-        topic = tf.STATIC_TOPIC if static else tf.TOPIC
+        topic = tf_lookup.STATIC_TOPIC if static else tf_lookup.TOPIC
         node.callbacks[topic](SimpleNamespace(transforms=[transform]))
 
     return SimpleNamespace(real=real, own=own, send=send, told=told)

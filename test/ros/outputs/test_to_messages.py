@@ -9,11 +9,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from geopurify_ros.core.answers.palette import label_color
-from geopurify_ros.data.messages import arrays as messages
+from geopurify_ros.data.messages import arrays
 from geopurify_ros.data.messages.camera_info import intrinsics_from_info
 from geopurify_ros.errors import InputError
-from geopurify_ros.ros.outputs import clouds
-from geopurify_ros.ros.outputs import to_messages as convert
+from geopurify_ros.ros.outputs import clouds, to_messages
 from geopurify_ros.ros.outputs.point_cloud2 import (
     create_cloud,
     dtype_from_fields,
@@ -26,36 +25,36 @@ from geopurify_ros.ros.outputs.point_cloud2 import (
 
 def test_colour_image_round_trip():
     rgb = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
-    msg = convert.image_from_array(rgb, "rgb8", "camera", convert.stamp_msg(12))
+    msg = to_messages.image_from_array(rgb, "rgb8", "camera", to_messages.stamp_msg(12))
     wire = deserialize_message(serialize_message(msg), Image)
-    np.testing.assert_array_equal(messages.rgb_from_image(wire), rgb)
-    assert messages.stamp_ns(wire.header.stamp) == 12
+    np.testing.assert_array_equal(arrays.rgb_from_image(wire), rgb)
+    assert arrays.stamp_ns(wire.header.stamp) == 12
 
 
 def test_rows_may_be_padded():
     rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    msg = convert.image_from_array(rgb, "rgb8", "camera", convert.stamp_msg(0))
+    msg = to_messages.image_from_array(rgb, "rgb8", "camera", to_messages.stamp_msg(0))
     padded = np.zeros((2, 12), np.uint8)
     padded[:, :9] = rgb.reshape(2, 9)
     msg.step, msg.data = 12, padded.tobytes()
-    np.testing.assert_array_equal(messages.rgb_from_image(msg), rgb)
+    np.testing.assert_array_equal(arrays.rgb_from_image(msg), rgb)
 
 
 def test_depth_units_and_missing_values():
     """16UC1: millimetres, 0 is missing; 32FC1: metres, NaN, Inf, 0 and negative are missing."""
     millimetres = np.array([[0, 1500], [250, 65535]], np.uint16)
-    msg = convert.image_from_array(millimetres, "16UC1", "camera", convert.stamp_msg(0))
+    msg = to_messages.image_from_array(millimetres, "16UC1", "camera", to_messages.stamp_msg(0))
     np.testing.assert_allclose(
-        messages.depth_from_image(msg), [[np.nan, 1.5], [0.25, 65.535]], rtol=1e-6)
+        arrays.depth_from_image(msg), [[np.nan, 1.5], [0.25, 65.535]], rtol=1e-6)
     metres = np.array([[np.nan, 1.5, np.inf], [-np.inf, -1.0, 0.0]], np.float32)
-    msg = convert.image_from_array(metres, "32FC1", "camera", convert.stamp_msg(0))
+    msg = to_messages.image_from_array(metres, "32FC1", "camera", to_messages.stamp_msg(0))
     np.testing.assert_array_equal(
-        messages.depth_from_image(msg), [[np.nan, 1.5, np.nan], [np.nan] * 3])
+        arrays.depth_from_image(msg), [[np.nan, 1.5, np.nan], [np.nan] * 3])
 
 
 def test_stamps_are_exact():
     for nanoseconds in (0, 999_999_999, 1_000_000_000, 1_795_264_810_565_090_579):
-        assert messages.stamp_ns(convert.stamp_msg(nanoseconds)) == nanoseconds
+        assert arrays.stamp_ns(to_messages.stamp_msg(nanoseconds)) == nanoseconds
 
 
 def test_uncalibrated_camera_info_is_refused():

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -21,6 +22,8 @@ from saving_node import WideEncoder, fill
 from geopurify_ros.data.map_file import load_map
 from geopurify_ros.ros.tools.private_domain import give_back, take_domain
 from geopurify_ros.srv import MapFile
+
+pytestmark = pytest.mark.slow
 
 NUM_VOXELS = 40_000  # 43 MB
 

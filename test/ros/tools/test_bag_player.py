@@ -13,6 +13,8 @@ from ros_harness import Harness
 from geopurify_ros.cli.options import sample_room
 from geopurify_ros.ros.tools.private_domain import isolated_environment
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "geopurify_ros.cli", "play"]
 
 

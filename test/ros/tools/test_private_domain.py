@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from geopurify_ros.errors import GeoPurifyError
-from geopurify_ros.ros.tools import private_domain as isolation
+from geopurify_ros.ros.tools import private_domain
 from geopurify_ros.ros.tools.private_domain import give_back, isolated_environment, take_domain
 
 
@@ -17,7 +17,7 @@ from geopurify_ros.ros.tools.private_domain import give_back, isolated_environme
 def only(monkeypatch):
     """Domains that the tests themselves have not taken, few enough to run out of."""
     def choose(*domains: int) -> None:
-        monkeypatch.setattr(isolation, "_DOMAINS", domains)
+        monkeypatch.setattr(private_domain, "_DOMAINS", domains)
 
     return choose
 

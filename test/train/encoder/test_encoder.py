@@ -35,6 +35,8 @@ from geopurify_ros.train.text.phrases import Phrase
 from geopurify_ros.train.text.text_training import TextSettings, train_text
 from geopurify_ros.train.trainer import fit, trained_weights
 
+pytestmark = pytest.mark.slow
+
 WALL, SOFA = 1, 1 + list(room_classes()).index("sofa")
 
 

@@ -35,6 +35,7 @@ def check(mesh, largest_m):
     assert 0.03 < (high - low).max() < largest_m
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", BUILDERS)
 def test_furniture_is_sound_and_each_piece_is_another(label):
     made = [BUILDERS[label](np.random.default_rng(seed)) for seed in range(20)]

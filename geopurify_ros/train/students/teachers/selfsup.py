@@ -54,7 +54,7 @@ _TARGETS = 1024  # voxels per view that are asked for
 _TEMPERATURE = 0.1
 _IMAGE_WEIGHT = 4.0  # that loss falls from 1 to a half, the others from 5 to 7 to 3 to 5
 _LOCAL_VIEWS = 2
-_TAUGHT_LEVELS = 2  # the finest: an embedding of all purifies worse (BENCHMARK.md)
+_TAUGHT_LEVELS = 2  # the finest: an embedding of all purifies worse (docs/log)
 
 
 class Branch(nn.Module):

@@ -30,6 +30,8 @@ from geopurify_ros.train.students.teachers.views import (
 )
 from geopurify_ros.train.trainer import Schedule
 
+pytestmark = pytest.mark.slow
+
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
