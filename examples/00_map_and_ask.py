@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import geopurify_ros as gp
-from geopurify_ros.data.map_file import save_map
 from geopurify_ros.errors import InputError
 
 SAMPLE = Path(gp.__file__).parent / "assets" / "sample_room"
@@ -25,7 +24,7 @@ def main(path: str = str(SAMPLE), question: str = "sofa, plant, bicycle") -> Non
         if one.found:
             where = "{:.2f} {:.2f} {:.2f} m".format(*one.best_position_m)
         print(f"{one.prompt}: {where}, {one.num_voxels} voxels")
-    save_map(Path("room.safetensors"), pipeline.map, pipeline.encoder.id, "map")
+    gp.save_map(pipeline, "room.safetensors")  # gp.open_map goes on with it
 
 
 if __name__ == "__main__":

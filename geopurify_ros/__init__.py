@@ -17,9 +17,10 @@ _LENT = {
     "Config": "config",
     "ask": "offline.asking",
     "new_pipeline": "offline.pipeline",
-    "open_map": "offline.asking",
+    "open_map": "offline.pipeline",
     "open_recording": "data.readers.formats",
     "purify_points": "offline.points",
+    "save_map": "offline.pipeline",
     "with_values": "config",
 }
 __all__ = sorted(_LENT)

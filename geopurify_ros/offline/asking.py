@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from geopurify_ros.config import Config, with_values
+from geopurify_ros.config import Config
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.palette import label_colors
 from geopurify_ros.core.answers.query import (
@@ -23,11 +23,9 @@ from geopurify_ros.core.answers.query import (
 from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.export import write_labeled_ply
-from geopurify_ros.data.map_file import MapHeader, load_map
 from geopurify_ros.data.targets import check_target, save_picture
-from geopurify_ros.errors import InputError
 from geopurify_ros.offline.picture import map_rgb, picture
-from geopurify_ros.offline.pipeline import new_pipeline
+from geopurify_ros.offline.pipeline import open_map
 
 
 @dataclass(frozen=True)
@@ -55,29 +53,6 @@ def ask(pipeline: Pipeline, text: str) -> Found:
     answer = pipeline.query(asked)
     centers_m = pipeline.map.centers_m()
     return Found(answer, summarize(asked, answer.purified, centers_m, settings.min_voxels))
-
-
-def open_map(
-    path: Path, config: Config | None = None, size_is_asked: bool = False
-) -> tuple[Pipeline, MapHeader]:
-    """A pipeline that goes on with a saved map, not purified yet, and the header of the file.
-
-    A map keeps its own voxel size; another one is refused if somebody asked for it, which the
-    default does not.
-
-    Raises:
-        InputError: it cannot be read, is empty, or of another encoder or voxel size.
-    """
-    config = config or Config()
-    size_m = config.map.voxel_size_m
-    wanted_m = size_m if size_is_asked or size_m != Config().map.voxel_size_m else None
-    known, _ = load_map(path, voxel_size_m=wanted_m)  # told before the encoder is loaded
-    if len(known) == 0:
-        raise InputError(f"the map {path} is empty: there is nothing to ask")
-    pipeline = new_pipeline(with_values(config, {"map.voxel_size_m": known.voxel_size_m}))
-    voxels, header = load_map(path, pipeline.encoder.id, wanted_m, pipeline.device)
-    pipeline.replace_map(voxels)
-    return pipeline, header
 
 
 def query_file(

@@ -7,15 +7,14 @@ from typing import Any
 
 from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config
-from geopurify_ros.core.mapping.encoder import dtype_name
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.data.map_file import MAP_KIND, save_map
+from geopurify_ros.data.map_file import MAP_KIND
 from geopurify_ros.data.readers.formats import open_recording
 from geopurify_ros.data.readers.recording import Recording
 from geopurify_ros.data.targets import check_target
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.verdict import Verdict, by_kind
-from geopurify_ros.offline.pipeline import new_pipeline
+from geopurify_ros.offline.pipeline import new_pipeline, save_map
 from geopurify_ros.progress import progress
 
 
@@ -34,13 +33,11 @@ def map_to_file(
     if len(pipeline.map) == 0:
         reason = next(iter(by_kind(refused)), "it has none")
         raise InputError(f"no frame of {source} could be used: {reason}{verdict.depth_hint}")
-    pipeline.lifted.settle()
-    kind = dtype_name(pipeline.encoder)
-    save_map(out, pipeline.map, pipeline.encoder.id, config.map.frame, encoder_dtype=kind)
+    header = save_map(pipeline, out)
     return {
         "map": str(out),
         "encoder": pipeline.encoder.id,
-        "encoder_dtype": kind,
+        "encoder_dtype": header.encoder_dtype,
         "num_frames": num_frames,
         "num_refused": sum(refused.values()),
         "refused": dict(refused.most_common(5)),

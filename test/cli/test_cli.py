@@ -21,6 +21,8 @@ from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.encoders import load_encoder
 from geopurify_ros.offline import pipeline as offline
 
+pytestmark = pytest.mark.slow
+
 EVAL_SCORES = {"miou", "macc", "f_miou", "f_macc", "boundary_miou", "per_class"}
 
 

@@ -127,6 +127,7 @@ def test_data_efficiency_is_one_curve_over_scenes_and_seeds(tmp_path):
         data_efficiency(scenes, [], GeometricTeacher(), run, [3], 1, tmp_path, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_probe_from_the_command_line_draws_random_weights_more_than_once(capsys):
     room = str(sample_room())
     assert main(["train", "probe", "--json", "--train", room, "--test", room, "--every", "20",

@@ -18,6 +18,8 @@ from geopurify_ros.encoders.openclip import import_open_clip
 from geopurify_ros.encoders.precision import NUMBER_TYPES, tried
 from geopurify_ros.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 # cosines with the features of float32: on average, at the least
 NEAR = {"float32": (1 - 1e-6, 1 - 1e-5), "bfloat16": (0.99, 0.92), "float16": (0.9999, 0.999)}

@@ -63,6 +63,7 @@ def test_a_processor_without_bfloat16_is_never_asked_to_try_it(monkeypatch, own_
     assert not list(own_cache.iterdir()), "nothing was measured, so nothing is remembered"
 
 
+@pytest.mark.slow
 def test_forced_to_avx2_the_processor_has_no_bfloat16():
     """Also where ATen alone, or oneDNN alone, is told so."""
     for forced in (AVX2, *({name: value} for name, value in AVX2.items())):

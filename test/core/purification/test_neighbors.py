@@ -88,6 +88,7 @@ def test_t1_5_neighbors_are_the_same_on_every_device(device):
     assert fast(coords, 32, device) == brute_force(coords, 32, MAX_RADIUS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["random", "flat", "tilted", "corner"])
 def test_t1_5_neighbors_equal_unbounded_brute_force_where_the_k_nearest_are_near(name):
     coords = CLOUDS[name]
@@ -98,6 +99,7 @@ def test_t1_5_neighbors_equal_unbounded_brute_force_where_the_k_nearest_are_near
     assert fast(coords, 24) == everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [(0, 0, 0), (-8, -8, -8), (5, -3, 200_000), (-8_000_000, 1, 7)])
 def test_t1_5_neighbors_do_not_care_where_the_map_lies(shift):
     """Block borders, negative coordinates, kilometres from the origin: the same graph."""

@@ -177,6 +177,7 @@ def test_an_unknown_input_is_refused():
         StudentShape(input="colour")
 
 
+@pytest.mark.slow
 def test_the_student_of_the_paper_learns_one_step():
     """63.9 M parameters: forward, backward and one AdamW step move the loss (METHODS 1.2)."""
     scene = surface(count=60, features=512)
