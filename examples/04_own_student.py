@@ -6,7 +6,7 @@ from pathlib import Path
 import geopurify_ros as gp
 from geopurify_ros.encoders import load_encoder, pick_device
 from geopurify_ros.train.students.scenes import load_scenes, make_scenes
-from geopurify_ros.train.students.student import StudentRun, train_student
+from geopurify_ros.train.students.student_run import StudentRun, train_student
 from geopurify_ros.train.students.teachers.lifted import LiftedTeacher
 from geopurify_ros.train.trainer import Schedule
 

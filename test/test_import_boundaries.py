@@ -32,12 +32,12 @@ LAYERS = (
 ROOMS = {
     "core": (("stopwatch", "reports"), ("mapping",), ("purification",), ("answers",),
              ("pipeline",)),
-    "data": (("targets", "render", "synthetic_render", "messages"),
+    "data": (("output_files", "render", "synthetic_render", "messages"),
              ("tensor_file", "export", "synthetic", "map_file", "readers"), ("student_file",)),
     "train": (("folder_lock", "curves"), ("trainer",), ("rooms",), ("text", "encoder", "students"),
               ("studies",)),
     "ros": (("report", "shutdown_signals", "process_memory", "device_loss"),
-            ("params", "listener", "frame_queue", "loading"), ("worker",), ("inputs",),
+            ("params", "worker_listener", "frame_queue", "model_loading"), ("worker",), ("inputs",),
             ("outputs",), ("services",), ("node",), ("main",), ("tools",)),
 }
 

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.evaluate.bench import format_bench, run_bench
 
     try:
-        from geopurify_ros.ros.tools.bench_pack import pack, plain_pack
+        from geopurify_ros.ros.tools.bench_clouds import pack, plain_pack
 
         packers = (pack, plain_pack)
     except ImportError as error:

@@ -59,8 +59,8 @@ def _text(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _encoder(args: argparse.Namespace) -> dict[str, Any]:
+    from geopurify_ros.train.encoder.encoder_file import load_text, write_encoder
     from geopurify_ros.train.encoder.image_training import ImageSettings, train_image
-    from geopurify_ros.train.encoder.ship import load_text, write_encoder
 
     encode = load_text(args.text)
     settings = ImageSettings(steps=args.steps, seed=args.seed)
@@ -72,7 +72,7 @@ def _encoder(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _score(args: argparse.Namespace) -> dict[str, Any]:
-    from geopurify_ros.data.targets import check_target, write_report
+    from geopurify_ros.data.output_files import check_target, write_report
     from geopurify_ros.encoders import load_encoder, pick_device
     from geopurify_ros.errors import InputError
     from geopurify_ros.evaluate.pixels import score_pixels

@@ -76,7 +76,7 @@ def scenes_of(args: argparse.Namespace) -> Any:
 
 def run_of(args: argparse.Namespace) -> Any:
     """The student's run that the arguments name."""
-    from geopurify_ros.train.students.student import StudentRun
+    from geopurify_ros.train.students.student_run import StudentRun
 
     return StudentRun(args.shape, args.input, args.sampling, schedule_of(args), args.max_voxels,
                       args.anchors)

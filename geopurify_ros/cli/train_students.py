@@ -81,7 +81,7 @@ def _teacher(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _student(args: argparse.Namespace) -> dict[str, Any]:
-    from geopurify_ros.train.students.student import train_student
+    from geopurify_ros.train.students.student_run import train_student
 
     run = run_of(args)
     teacher, scenes = teacher_of(args), scenes_of(args)

@@ -111,7 +111,7 @@ def _candidates(args: argparse.Namespace) -> Any:
 
 
 def _table(args: argparse.Namespace) -> dict[str, Any]:
-    from geopurify_ros.data.targets import check_target, write_report
+    from geopurify_ros.data.output_files import check_target, write_report
     from geopurify_ros.train.studies.table import markdown, summarize, table_of
 
     if args.out:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geopurify_ros.data.targets import check_replaceable
+from geopurify_ros.data.output_files import check_replaceable
 from geopurify_ros.errors import InputError
 
 _PLY_TYPE = {"f4": "float", "u1": "uchar", "u4": "uint", "i4": "int"}

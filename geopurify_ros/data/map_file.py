@@ -22,7 +22,7 @@ from torch import Tensor
 
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
-from geopurify_ros.data.targets import check_replaceable
+from geopurify_ros.data.output_files import check_replaceable
 from geopurify_ros.errors import InputError
 
 FORMAT_VERSION = 2

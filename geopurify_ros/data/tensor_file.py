@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from geopurify_ros.data.targets import check_replaceable
+from geopurify_ros.data.output_files import check_replaceable
 
 
 def write_tensors(

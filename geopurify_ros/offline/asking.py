@@ -23,7 +23,7 @@ from geopurify_ros.core.answers.query import (
 from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.export import write_labeled_ply
-from geopurify_ros.data.targets import check_target, save_picture
+from geopurify_ros.data.output_files import check_target, save_picture
 from geopurify_ros.offline.picture import map_rgb, picture
 from geopurify_ros.offline.pipeline import open_map
 

@@ -9,9 +9,9 @@ from geopurify_ros.cameras import Topics
 from geopurify_ros.config import Config
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.map_file import MAP_KIND
+from geopurify_ros.data.output_files import check_target
 from geopurify_ros.data.readers.formats import open_recording
 from geopurify_ros.data.readers.recording import Recording
-from geopurify_ros.data.targets import check_target
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.verdict import Verdict, by_kind
 from geopurify_ros.offline.pipeline import new_pipeline, save_map

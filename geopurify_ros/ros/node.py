@@ -20,7 +20,7 @@ from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.inputs.frame_inputs import FrameInputs
-from geopurify_ros.ros.loading import Loading, load
+from geopurify_ros.ros.model_loading import Loading, load
 from geopurify_ros.ros.outputs.publishers import Outputs
 from geopurify_ros.ros.outputs.watchdog import Watchdog
 from geopurify_ros.ros.params import check_prompts_in, declare_config, follow_changes

@@ -20,9 +20,9 @@ from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.device_loss import is_lost
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
-from geopurify_ros.ros.listener import Listener
 from geopurify_ros.ros.process_memory import give_back
 from geopurify_ros.ros.report import FrameCounts, Reporter
+from geopurify_ros.ros.worker_listener import Listener
 
 _MAX_JOBS = 32
 _INACTIVE = "the node is not active: activate it first"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from geopurify_ros.data.targets import save_picture
+from geopurify_ros.data.output_files import save_picture
 
 _SIZE = (460, 180)  # of one curve, pixels
 _MARGIN = (56, 24, 12, 20)  # left, top, right, bottom

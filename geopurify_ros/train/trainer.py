@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from geopurify_ros.data.targets import write_report
+from geopurify_ros.data.output_files import write_report
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.curves import draw_curves

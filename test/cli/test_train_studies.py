@@ -16,7 +16,7 @@ from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import SMALL, StudentNet, scene_of_map
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.evaluate.runner import Mapped
-from geopurify_ros.train.students.student import StudentRun
+from geopurify_ros.train.students.student_run import StudentRun
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
 from geopurify_ros.train.studies.efficiency import data_efficiency
 from geopurify_ros.train.studies.probe import LabeledScene, commonest_classes, probe, raw_features

@@ -11,7 +11,7 @@ from oracle_room import map_room
 
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.train.students.scenes import TrainingScene
-from geopurify_ros.train.students.student import StudentRun, new_student, train_student
+from geopurify_ros.train.students.student_run import StudentRun, new_student, train_student
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
 from geopurify_ros.train.studies.table import (
     BLUR,

@@ -21,7 +21,8 @@ from ros_harness import ColorEncoder, running
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.config_file import matches_node
 from geopurify_ros.errors import CheckpointError
-from geopurify_ros.ros import loading, main
+from geopurify_ros.ros import main
+from geopurify_ros.ros import model_loading
 from geopurify_ros.ros.inputs.subscription import full_names
 from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.shutdown_signals import Interrupts
@@ -133,7 +134,7 @@ def slow(monkeypatch, looker):
             raise problem[0]
         return real(*arguments)
 
-    monkeypatch.setattr(loading, "load", wait_then_load)
+    monkeypatch.setattr(model_loading, "load", wait_then_load)
     context = Context()
     rclpy.init(args=[], context=context, domain_id=int(looker.environment["ROS_DOMAIN_ID"]))
     node = MappingNode(Config(), ColorEncoder(), namespace="geopurify", context=context)

@@ -24,8 +24,8 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from geopurify_ros.config import Config
+from geopurify_ros.data.output_files import write_report
 from geopurify_ros.data.readers.sequence import Sequence
-from geopurify_ros.data.targets import write_report
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.evaluate.clouds import LabeledPoints, cloud_scores
 from geopurify_ros.msg import QueryResult

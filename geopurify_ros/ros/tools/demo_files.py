@@ -11,8 +11,8 @@ from PIL import Image
 from geopurify_ros.config import Config
 from geopurify_ros.data import render
 from geopurify_ros.data.export import write_labeled_ply
+from geopurify_ros.data.output_files import save_picture
 from geopurify_ros.data.readers.sequence import Sequence
-from geopurify_ros.data.targets import save_picture
 from geopurify_ros.evaluate.clouds import LabeledPoints
 
 _PANEL_PX = 460

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geopurify_ros.encoders.image_tower import ImageTower, Trunk
 from geopurify_ros.errors import ConfigError
-from geopurify_ros.train.encoder.bank import Bank, Mixture, make_bank
+from geopurify_ros.train.encoder.feature_bank import Bank, Mixture, make_bank
 from geopurify_ros.train.encoder.learner import Learner, NameBank, TextEncoder
 from geopurify_ros.train.encoder.room_images import load_views
 from geopurify_ros.train.encoder.trunk import imagenet_names, pretrained_trunk

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from geopurify_ros.encoders.image_tower import ImageTower, Trunk
-from geopurify_ros.train.encoder.bank import Batch
-from geopurify_ros.train.encoder.cells import balanced, cells_at, enlarged_at, left_out
+from geopurify_ros.train.encoder.cell_sampling import balanced, cells_at, enlarged_at, left_out
+from geopurify_ros.train.encoder.feature_bank import Batch
 from geopurify_ros.train.rooms.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.rooms.classes import room_classes
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from geopurify_ros.data.output_files import save_picture
 from geopurify_ros.data.student_file import load_student
-from geopurify_ros.data.targets import save_picture
 from geopurify_ros.errors import ConfigError
 from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.students.scenes import TrainingScene
-from geopurify_ros.train.students.student import StudentRun, train_student
+from geopurify_ros.train.students.student_run import StudentRun, train_student
 from geopurify_ros.train.students.teachers.teacher import Teacher
 from geopurify_ros.train.studies.table import RAW, SOFT, baselines, of_student, summarize, table_of
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from geopurify_ros.data.targets import check_replaceable
+from geopurify_ros.data.output_files import check_replaceable
 from geopurify_ros.encoders.text_tower import TextShape, TextTower, tokenize
 from geopurify_ros.encoders.wordpiece import WordPiece
 from geopurify_ros.train.rooms.classes import room_classes

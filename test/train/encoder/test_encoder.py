@@ -19,14 +19,14 @@ from torch.nn.functional import interpolate, normalize
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.image_tower import MEAN, STD, ImageTower
 from geopurify_ros.errors import ConfigError, InputError
-from geopurify_ros.train.encoder import bank as bank_module
+from geopurify_ros.train.encoder import feature_bank as bank_module
 from geopurify_ros.train.encoder import image_training
-from geopurify_ros.train.encoder.bank import make_bank
-from geopurify_ros.train.encoder.cells import enlarged_at, flat
+from geopurify_ros.train.encoder.cell_sampling import enlarged_at, flat
+from geopurify_ros.train.encoder.encoder_file import load_text, read_text, write_encoder
+from geopurify_ros.train.encoder.feature_bank import make_bank
 from geopurify_ros.train.encoder.image_training import ImageSettings, train_image
 from geopurify_ros.train.encoder.learner import Learner, NameBank
 from geopurify_ros.train.encoder.room_images import cut, load_views, measured_again, recolored
-from geopurify_ros.train.encoder.ship import load_text, read_text, write_encoder
 from geopurify_ros.train.encoder.trunk import imagenet_names, pretrained_trunk
 from geopurify_ros.train.rooms.catalogue import KEPT_OUT_CLASSES
 from geopurify_ros.train.rooms.classes import room_classes

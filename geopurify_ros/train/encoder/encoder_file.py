@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geopurify_ros.data.targets import check_replaceable
+from geopurify_ros.data.output_files import check_replaceable
 from geopurify_ros.encoders.builtin_file import read_text_tower, write_builtin
 from geopurify_ros.encoders.image_tower import ImageTower
 from geopurify_ros.encoders.int8 import packed, unpacked

@@ -12,7 +12,7 @@ from PIL import Image
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.data.export import write_ply
 from geopurify_ros.data.map_file import MAP_KIND, save_map
-from geopurify_ros.data.targets import check_target, save_picture, write_report
+from geopurify_ros.data.output_files import check_target, save_picture, write_report
 from geopurify_ros.data.tensor_file import read_tensors, write_tensors
 from geopurify_ros.errors import InputError
 

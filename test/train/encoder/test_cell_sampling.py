@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from geopurify_ros.train.encoder.cells import balanced, cells_at, enlarged_at, flat, left_out
+from geopurify_ros.train.encoder.cell_sampling import (
+    balanced,
+    cells_at,
+    enlarged_at,
+    flat,
+    left_out,
+)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (8, 12), (7, 13), (4, 6)])
