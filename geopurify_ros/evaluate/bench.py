@@ -51,7 +51,7 @@ class Timing:
     plain_ms: list[float]
 
     def case(self, peer: str, equal: bool, **more: float | None) -> dict[str, Any]:
-        """The JSON shape of DESIGN section 4."""
+        """What `--json` prints."""
         median = statistics.median(self.fast_ms)
         plain = statistics.median(self.plain_ms) if self.plain_ms else math.nan
         return {

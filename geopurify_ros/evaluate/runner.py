@@ -117,7 +117,7 @@ def map_sequence(sequence: LabeledRecording, pipeline: Pipeline, every: int = 1)
 
 
 def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
-    """The table of DESIGN section 4: raw, blur (alpha = 0) and purified."""
+    """The table of `geopurify eval`: raw, blur (alpha = 0) and purified."""
     pipeline = mapped.pipeline
     asked = TextQuery(mapped.class_names)  # all names are candidates, the reject is off
     graph = nearest_neighbors(pipeline.map.index, pipeline.map.coords(), BAND_NEIGHBORS)

@@ -250,5 +250,9 @@ def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_steps(settings: dict[str, Any]) -> dict[str, Any]:
-    """The warm-up goes with the number of steps."""
-    return {**settings, "schedule": {**settings["schedule"], "steps": None, "warmup": None}}
+    """The warm-up goes with the number of steps; a run may name its schedule once more."""
+    return {
+        name: _without_steps(value) if isinstance(value, dict)
+        else None if name in ("steps", "warmup") else value
+        for name, value in settings.items()
+    }

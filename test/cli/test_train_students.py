@@ -129,6 +129,8 @@ def test_a_student_from_the_command_line(tmp_path, capsys, kind, encoder):
     code, result = run(capsys, *options, "--seed", 1)
     assert code == 2
     assert "of a run with other settings" in result
+    code, result = run(capsys, *options, "--steps", 5)  # goes on for two more
+    assert (code, result["steps"]) == (0, 5)
 
 
 def test_a_teacher_from_the_command_line_teaches_a_student(tmp_path, capsys):

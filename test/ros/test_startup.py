@@ -21,8 +21,7 @@ from ros_harness import ColorEncoder, running
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.config_file import matches_node
 from geopurify_ros.errors import CheckpointError
-from geopurify_ros.ros import main
-from geopurify_ros.ros import model_loading
+from geopurify_ros.ros import main, model_loading
 from geopurify_ros.ros.inputs.subscription import full_names
 from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.shutdown_signals import Interrupts
@@ -126,7 +125,7 @@ def test_sections_of_a_parameter_file_are_for_nodes_as_ros_has_it(section, match
 def slow(monkeypatch, looker):
     """A node with autostart whose loading waits, spun by main; (node, go_on, problem, thread)."""
     go_on, problem = threading.Event(), []
-    real = loading.load
+    real = model_loading.load
 
     def wait_then_load(*arguments):
         assert go_on.wait(60)
@@ -229,7 +228,7 @@ def test_a_config_that_changed_while_loading_is_loaded_again():
         def get_logger(self):
             return Logger()
 
-    made = loading.Loading(Quiet(), Config(), ColorEncoder())
+    made = model_loading.Loading(Quiet(), Config(), ColorEncoder())
     assert made.fits(Config())
     assert made.fits(with_values(Config(), {"depth.max_m": 3.0}))
     assert not made.fits(with_values(Config(), {"encoder.name": "other"}))

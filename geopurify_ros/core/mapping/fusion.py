@@ -2,7 +2,7 @@
 
 The plain way gathers a D-wide feature per pixel (600 MB for 640x480 and D = 512) and adds it up.
 But a frame has few distinct (voxel, feature cell) pairs, so those are counted first and the
-features are summed once per pair; the result is the same (core/mapping/test_fusion.py).
+features are summed once per pair; the result is the same (test/core/mapping/test_fusion.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Features lie in chunks that are allocated once and never copied; they are stored in half
 precision and updated in float32. The weighted mean does not depend on the order of the frames,
-up to the rounding of half precision (5e-4 relative per update; core/mapping/test_voxel_map.py).
+up to the rounding of half precision: 5e-4 relative per update (test/core/mapping).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The hand-made embedding: similar surface normal and similar colour.
 
-It stands where the trained student will: unit vectors whose dot product says how much two
-neighbouring voxels belong to the same surface.
+It stands where no student is wanted, and beside what a student learnt: unit vectors whose dot
+product says how much two neighbouring voxels belong to the same surface.
 """
 
 from __future__ import annotations

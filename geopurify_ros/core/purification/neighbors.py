@@ -40,7 +40,7 @@ def sorted_offsets(radius: int) -> Tensor:  # (S, 3) int64
 
     A pair is an offset and its opposite; pairs come in the order x, y, z of their first. K ends
     somewhere inside a shell, and a shell sorted by x, y, z alone would leave all it can on the
-    low side: over 40 rounds of pooling every value would wander 10 voxels along an axis.
+    low side: over many rounds of pooling every value would wander 10 voxels along an axis.
     """
     side = torch.arange(-radius, radius + 1)
     offsets = torch.cartesian_prod(side, side, side)  # lexicographic

@@ -20,7 +20,7 @@ def pool(
     affinity: Affinity,
     iterations: int,
 ) -> Tensor:  # (V, C)
-    """A^T F: `iterations` rounds of averaging over neighbours.
+    """A applied to F `iterations` times: rounds of averaging over neighbours.
 
     C is D for purified features, or a few channels of text scores.
     """

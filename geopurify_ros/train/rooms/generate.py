@@ -1,4 +1,4 @@
-"""Write furnished rooms as labelled sequences (DESIGN section 4): one folder per room.
+"""Write furnished rooms as labelled sequences: one folder per room.
 
 A room follows from (seed, number) alone, so the number of workers changes nothing, and a second
 run makes only what is missing.

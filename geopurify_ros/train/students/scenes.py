@@ -19,7 +19,7 @@ from geopurify_ros.core.mapping.encoder import ImageTextEncoder, dtype_name
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import check_map, load_map, save_map
-from geopurify_ros.data.readers.sequence import Sequence
+from geopurify_ros.data.readers.formats import open_recording
 from geopurify_ros.errors import InputError
 from geopurify_ros.progress import progress
 
@@ -82,15 +82,15 @@ def make_scenes(
 def _map_one(
     folder: Path, path: Path, turn: NDArray[np.float64], pipeline: Pipeline, every: int
 ) -> None:
-    sequence, refused = Sequence(folder), [""]
-    for number in range(0, len(sequence), every):
-        try:
-            frame = sequence.frame(number)
-            pipeline.integrate(replace(frame, T_world_camera=turn @ frame.T_world_camera))
-        except InputError as error:
-            refused.append(str(error))
+    with open_recording(folder, pipeline.config) as recording:
+        for frame in recording.frames(every):
+            try:
+                pipeline.integrate(replace(frame, T_world_camera=turn @ frame.T_world_camera))
+            except InputError as error:
+                recording.refused[str(error)] += 1
     if len(pipeline.map) == 0:
-        raise InputError(f"scene {folder.name}: no frame could be used: {refused[-1]}")
+        reason = next(reversed(recording.refused), "it has none")
+        raise InputError(f"scene {folder.name}: no frame could be used: {reason}")
     pipeline.lifted.settle()
     encoder = pipeline.encoder
     save_map(path, pipeline.map, encoder.id, pipeline.config.map.frame,
