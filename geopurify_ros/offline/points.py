@@ -79,14 +79,24 @@ def purify_points(
     attributes = np.nan_to_num(attributes[usable], nan=0.0, posinf=0.0, neginf=0.0)
     scene = _scene(rows, coords, torch.from_numpy(attributes).to(device), up, size_m)
     affinity = _affinity(scene, config.purify)
-    pixels = torch.bincount(rows, minlength=len(scene)).to(torch.float32)
     for start in range(0, result.shape[1], _COLUMNS_AT_ONCE):
         columns = slice(start, start + _COLUMNS_AT_ONCE)
         part = torch.from_numpy(result[usable, columns]).to(device)
-        mean = scatter_mean(part, rows, len(scene))
-        pooled = pool_observations(mean, pixels, affinity, config.purify.iterations)
-        result[usable, columns] = pooled[rows].cpu().numpy()
+        result[usable, columns] = _pooled(part, rows, affinity, config.purify.iterations)
     return result
+
+
+def _pooled(
+    values: Tensor,  # (N, C)
+    rows: Tensor,  # (N,) int64, voxel of each point
+    affinity: Affinity,
+    rounds: int,
+) -> NDArray[np.float32]:  # (N, C)
+    """What each point's voxel ends with."""
+    mean = scatter_mean(values, rows, len(affinity))
+    pixels = torch.bincount(rows, minlength=len(affinity)).to(torch.float32)
+    pooled = pool_observations(mean, pixels, affinity, rounds)
+    return np.asarray(pooled[rows].cpu())
 
 
 def _rows(
