@@ -65,10 +65,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = {name: importlib.import_module(f"{__name__}.{name}").ABOUT
-             for names in GROUPS.values() for name in names}
+    modules = {name: importlib.import_module(f"{__name__}.{name}")
+               for names in GROUPS.values() for name in names}
     parser = _Parser(
-        prog="geopurify", epilog=_listed(about),
+        prog="geopurify", epilog=_listed({name: m.ABOUT for name, m in modules.items()}),
         description="Text-queryable voxel maps of RGB-D streams, purified.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,9 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="name", required=True, metavar="COMMAND",
         help="one of those below; geopurify COMMAND --help tells more",
     )
-    for name, text in about.items():
-        module = importlib.import_module(f"{__name__}.{name}")
-        one = commands.add_parser(name, description=text)
+    for name, module in modules.items():
+        one = commands.add_parser(name, description=module.ABOUT)
         one.add_argument("--json", action="store_true", help="one JSON object as the last line")
         one.set_defaults(command=module.run)
         module.add_arguments(one)

@@ -73,15 +73,15 @@ def _config(args: argparse.Namespace) -> Any:
 def _mapped(args: argparse.Namespace, folders: list[Path]) -> Any:
     """(name, Mapped) of labelled sequences, one after the other."""
     from geopurify_ros.core.pipeline import Pipeline
-    from geopurify_ros.data.readers.sequence import Sequence
+    from geopurify_ros.data.readers.formats import open_labeled
     from geopurify_ros.encoders import load_encoder, pick_device
     from geopurify_ros.evaluate.runner import map_sequence
 
     config, device = _config(args), pick_device("auto")
     encoder = load_encoder(args.encoder, device, config.encoder.dtype)
     for folder in folders:
-        pipeline = Pipeline(encoder, config, device)
-        yield folder.resolve().name, map_sequence(Sequence(folder), pipeline, args.every)
+        recording, pipeline = open_labeled(folder, config), Pipeline(encoder, config, device)
+        yield folder.resolve().name, map_sequence(recording, pipeline, args.every)
 
 
 def _candidates(args: argparse.Namespace) -> Any:

@@ -91,8 +91,6 @@ class Mapped:
 
 def map_sequence(sequence: LabeledRecording, pipeline: Pipeline, every: int = 1) -> Mapped:
     """Map every `every`-th usable frame of a labelled sequence, without a keyframe gate."""
-    if not sequence.has_labels:
-        raise InputError(f"{sequence.path} has no ground truth (label/ and classes.json)")
     config, truth = pipeline.config, VoxelTruth(list(sequence.class_names))
     segments = VoxelTruth(list(range(1, _MOST_INSTANCES))) if sequence.has_instances else None
     refused = []

@@ -13,7 +13,7 @@ from torch import Tensor
 from geopurify_ros.config import Config
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import VoxelScene, height_m
-from geopurify_ros.data.readers.sequence import Sequence
+from geopurify_ros.data.readers.formats import open_labeled
 from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import ClassScores, class_scores, confusion_matrix
@@ -38,7 +38,7 @@ def labeled_scenes(folders: list[Path], config: Config, every: int = 1) -> list[
     """Map labelled sequences without any encoder."""
     scenes = []
     for folder in folders:
-        mapped = map_sequence(Sequence(folder), Pipeline(NoEncoder(), config), every)
+        mapped = map_sequence(open_labeled(folder), Pipeline(NoEncoder(), config), every)
         scenes.append(LabeledScene(scene_of(mapped), mapped.truth, mapped.class_names))
     return scenes
 

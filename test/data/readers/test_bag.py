@@ -174,3 +174,8 @@ def test_the_map_of_a_bag_is_the_map_of_its_sequence(bag, tmp_path, monkeypatch)
     known = theirs.index.lookup(ours.coords())
     assert (known >= 0).float().mean() > 0.98  # millimetres are rounded
     assert abs(len(ours) - len(theirs)) < 0.02 * len(theirs)
+
+
+def test_a_bag_has_no_labels_to_score_by(bag, capsys):
+    assert main(["eval", str(bag)]) == 2
+    assert f"{bag} has no ground truth" in capsys.readouterr().err
