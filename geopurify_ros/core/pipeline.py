@@ -7,25 +7,28 @@ from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.answers.answer import Answer
-from geopurify_ros.core.answers.lengths import LengthCache
-from geopurify_ros.core.answers.query import TextQuery, label_voxels
+from geopurify_ros.core.answers.labelling import answered
+from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.answers.texts import encode_texts
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.fusion import frame_points, fuse_frame
 from geopurify_ros.core.mapping.lifted_map import LiftedMap
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
-from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropy
-from geopurify_ros.core.purification.gate import effect_of, objection
-from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.core.purification.encoder_side import EncoderSide
+from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.core.purification.pooling import pool_observations
-from geopurify_ros.core.purification.student import StudentNet, embeddings_of
+from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.core.reports import IntegrateReport, PurifyReport
 from geopurify_ros.core.stopwatch import Stopwatch
 
 
 class Pipeline:
     """Frames in, labels out. Not thread-safe: one thread owns it."""
+
+    num_purifications: int  # of the present map
+    result: Purified | None  # of the last one
 
     def __init__(
         self, encoder: ImageTextEncoder, config: Config, device: torch.device | str = "cpu",
@@ -35,7 +38,7 @@ class Pipeline:
         self.encoder, self.config, self.student = encoder, config, student
         self.device = torch.device(device)
         self.stopwatch = Stopwatch(self.device)
-        self._affinity: Affinity | None = None
+        self._knows = EncoderSide(encoder, self.device)
         self.replace_map(VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device))
 
     @property
@@ -58,55 +61,52 @@ class Pipeline:
             num_new = self.lifted.integrate(seen, frame, self.config.fusion, self.encoder)
         return IntegrateReport(len(points.pixel_index), len(seen.coords), num_new)
 
-    @torch.inference_mode()
     def purify(self) -> PurifyReport:
-        """Build the affinity of the present map; it is queries that pool with it (1.9)."""
-        if (kind := self.config.purify.embedding) != "none" and len(self.map):
-            with self.stopwatch.measure("embed"):
-                # one unit vector e_i per voxel, by the student (1.2) or by hand
-                embeddings = embeddings_of(self.lifted, kind, self.student)
-            self.purify_with(embeddings)
+        """Purify the present map, here and now (1.9)."""
+        return self.accept(self.purify_job().run())
+
+    def purify_with(self, embeddings: Tensor) -> PurifyReport:  # (V, E) unit norm
+        """The same with given embeddings of the voxels."""
+        return self.accept(self.purify_job().run(embeddings=embeddings))
+
+    @torch.inference_mode()
+    def purify_job(self) -> PurifyJob:
+        """A purification of the map as it is now, to be run on any thread and then accepted."""
+        return PurifyJob(
+            self.lifted.snapshot(), self.config.purify, self.student,
+            self._knows.basis_of(self.map), self._knows.vocabulary, self.stopwatch,
+        )  # fmt: skip
+
+    def accept(self, made: Purified | None) -> PurifyReport:
+        """Answer with what a job made of this map from now on; None: nothing was to be done."""
         self.num_purifications += 1
-        return PurifyReport(self.num_purifications, len(self.map), self._entropy)
+        if made is None:
+            return PurifyReport(self.num_purifications, len(self.map), 0.0)
+        news = self._knows.settle(self.map, made)
+        self.result = made
+        return PurifyReport(
+            self.num_purifications, len(made), made.entropy, made.basis.rank, news
+        )
 
     @torch.inference_mode()
-    def purify_with(self, embeddings: Tensor) -> None:  # (V, E) unit norm
-        """Build the affinity from given embeddings of the present map (1.9)."""
-        settings = self.config.purify
-        with self.stopwatch.measure("purify"):
-            # the K nearest other voxels, at most 8 voxels away (6.3)
-            graph = nearest_neighbors(self.map.index, self.map.coords(), settings.neighbors)
-            # A_ij, a soft-max of alpha e_i . e_j over them
-            affinity = affinity_weights(embeddings, graph, settings.affinity_scale)
-            self._affinity, self._entropy = affinity, row_entropy(affinity)
+    def query(self, asked: TextQuery, with_raw: bool = True) -> Answer:
+        """Label every voxel; voxels newer than the last purification keep their raw label.
 
-    @torch.inference_mode()
-    def query(self, asked: TextQuery) -> Answer:
-        """Label every voxel; voxels newer than the last purification keep their raw label."""
+        Raw labels of all are made where they are wanted, and where the gate (5.1) needs them.
+        """
         with self.stopwatch.measure("text"):
             texts = encode_texts(self.encoder, asked.texts, self.device)
         with self.stopwatch.measure("query"):
-            # raw: scaled cosines of features and texts (1.1), soft-max over the texts (1.10)
-            scores = self.lifted.project(texts.vectors.T)
-            lengths = self._lengths.of(self.lifted, self._affinity, self.config.purify.iterations)
-            logits = texts.logits(scores, lengths.raw)
-            raw = label_voxels(logits, asked)
-            if self._affinity is None:  # nothing is purified yet
-                return Answer(raw, raw)
-            # F <- A F, T rounds (1.9); linear, so L scores are pooled in place of F (1.15a)
-            pooled = texts.logits(self.purified(scores), lengths.purified)
-            # the gate (5.1): an objection keeps all labels raw, see Answer.purified
-            best = (logits.argmax(dim=1), pooled.argmax(dim=1))
-            effect = effect_of(*best, self._affinity, self._entropy)
-            reason = objection(effect, self.config.purify)
-            return Answer(raw, label_voxels(pooled, asked), effect, reason)
+            # scaled cosines of features and texts (1.1), soft-max over the texts (1.10)
+            settings = self.config.purify
+            return answered(self.lifted, self.result, texts, asked, settings, with_raw)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel, pooled with the affinity of the last purification (1.9)."""
-        if self._affinity is None:
+        if self.result is None:
             return values
         rounds = self.config.purify.iterations
-        return pool_observations(values, self.map.weights(), self._affinity, rounds)
+        return pool_observations(values, self.map.weights(), self.result.affinity, rounds)
 
     def reset(self) -> None:
         """Empty the map."""
@@ -114,5 +114,4 @@ class Pipeline:
 
     def replace_map(self, voxels: VoxelMap) -> None:
         """Go on with another map, not purified yet."""
-        self.lifted, self._lengths = LiftedMap(voxels), LengthCache()
-        self._affinity, self._entropy, self.num_purifications = None, 0.0, 0
+        self.lifted, self.result, self.num_purifications = LiftedMap(voxels), None, 0

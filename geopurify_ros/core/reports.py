@@ -16,8 +16,18 @@ class IntegrateReport:
 
 @dataclass(frozen=True)
 class PurifyReport:
-    """What purification is like: `entropy` 1 is a blur, 0 a copy; see affinity.row_entropy."""
+    """What purification is like.
+
+    Attributes:
+        num_purifications: of this map so far, this one included.
+        num_voxels: that were purified.
+        entropy: 1 is a blur, 0 a copy; see affinity.row_entropy.
+        rank: directions that features are kept in; 0: nothing was purified.
+        news: what is worth telling of the basis, in one sentence; empty: nothing.
+    """
 
     num_purifications: int
     num_voxels: int
     entropy: float
+    rank: int = 0
+    news: str = ""

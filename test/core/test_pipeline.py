@@ -222,7 +222,7 @@ def test_reports_count_points_and_voxels():
 def test_purified_values_are_means_over_pixels(room, monkeypatch):
     """Dense reference: row i of A^T, times the pixels of each voxel, made a mean again."""
     values = torch.rand((len(room.map), 3), generator=torch.Generator().manual_seed(0))
-    affinity, pixels = room._affinity, room.map.weights().double()
+    affinity, pixels = room.result.affinity, room.map.weights().double()
     assert pixels.min() < pixels.max()
     dense = torch.zeros((len(values), len(values)), dtype=torch.float64)
     dense.scatter_add_(1, affinity.index.long(), affinity.weight.double())

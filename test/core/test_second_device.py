@@ -6,10 +6,11 @@ from box_room import ASKED, Oracle, frame_at
 from second_device import OTHER, MixedDevicesError, SecondDevice
 
 from geopurify_ros.config import Config, with_values
-from geopurify_ros.core import pipeline as pipeline_module
 from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.core.purification import job
 from geopurify_ros.core.purification.student import StudentNet, StudentShape
 from geopurify_ros.evaluate.runner import Mapped, VoxelTruth, evaluate
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
@@ -77,8 +78,8 @@ def test_the_whole_method(device, mode, embedding):
 
 
 @pytest.mark.parametrize(("owner", "name"), [
-    (VoxelMap, "normals"), (VoxelMap, "weights"), (VoxelMap, "coords"), (VoxelMap, "project"),
-    (BlockIndex, "find_blocks"), (pipeline_module, "embeddings_of"),
+    (MapSnapshot, "normals"), (MapSnapshot, "weights"), (BlockIndex, "find_blocks"),
+    (job, "embeddings_of"),
 ])
 def test_a_part_that_answers_from_the_cpu_is_found_out(device, monkeypatch, owner, name):
     method = getattr(owner, name)

@@ -155,7 +155,8 @@ def test_the_pipeline_purifies_with_a_student():
     answer = pipeline.query(ASKED)
     assert answer.effect.changed > 0
     expected = pipeline.student.embed(scene_of_map(pipeline.map, pipeline.map.up_sum))
-    assert torch.equal(embeddings_of(pipeline.lifted, "student", pipeline.student), expected)
+    assert torch.equal(embeddings_of(
+        pipeline.map.snapshot(), pipeline.map.index, "student", pipeline.student), expected)
 
 
 def test_a_pipeline_without_the_student_it_needs_says_so():

@@ -9,7 +9,6 @@ import torch
 import geopurify_ros as gp
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
-from geopurify_ros.core.mapping.lifted_map import LiftedMap
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.affinity import affinity_weights
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
@@ -49,7 +48,7 @@ def test_one_point_per_voxel_gives_what_a_map_gives(embedding):
         torch.ones(len(coords))), 0)
     voxels.up_sum = torch.tensor([0, 0, 1.0], dtype=torch.float64)
     student = geometry_student(config.purify, 0.05)
-    embeddings = embeddings_of(LiftedMap(voxels), embedding, student)
+    embeddings = embeddings_of(voxels.snapshot(), voxels.index, embedding, student)
     graph = nearest_neighbors(voxels.index, voxels.coords(), config.purify.neighbors)
     affinity = affinity_weights(embeddings, graph, config.purify.affinity_scale)
     expected = pool_observations(voxels.features(), voxels.weights(), affinity, 5)

@@ -15,13 +15,13 @@ class Answer:
     """Labels of all V voxels, before and after purification, in row order of the map.
 
     Attributes:
-        raw: before.
+        raw: before; None: nobody asked for them, and the gate did not need them.
         pooled: after.
         effect: what pooling did to the labels.
         objection: why the gate declines the pooled labels; empty if it does not.
     """
 
-    raw: VoxelLabels
+    raw: VoxelLabels | None
     pooled: VoxelLabels
     effect: Effect = field(default_factory=lambda: Effect(0.0, 0.0, 0.0, 0.0))
     objection: str = ""
@@ -29,10 +29,12 @@ class Answer:
     @property
     def purified(self) -> VoxelLabels:
         """The labels to use: pooled, or raw where the gate declined."""
-        return self.raw if self.objection else self.pooled
+        return self.raw if self.raw is not None and self.objection else self.pooled
 
     @property
     def changed_fraction(self) -> float:
-        """Share of voxels whose label purification changed."""
+        """Share of voxels whose label purification changed; 0 where raw labels are not known."""
+        if self.raw is None:
+            return 0.0
         differs = (self.purified.label != self.raw.label).to(torch.float32)
         return float(differs.mean()) if len(differs) else 0.0

@@ -108,15 +108,17 @@ def make_query(
 
 
 def label_voxels(
-    logits: Tensor,  # (V, L + N), prompts first; -inf: a text that is out of the question
+    logits: Tensor,  # (R, L + N), prompts first; -inf: a text that is out of the question
     query: TextQuery,
 ) -> VoxelLabels:
     """Soft-max over prompts and negatives; 0 where a negative wins or the score is too low."""
-    num_prompts = len(query.prompts)
-    probabilities = torch.softmax(logits, dim=1).nan_to_num(0.0)
-    best = torch.argmax(logits, dim=1)
-    score, best_prompt = probabilities[:, :num_prompts].max(dim=1)
-    there = (best < num_prompts) & (score >= query.threshold) & (score > 0)
+    prompts, negatives = logits.tensor_split([len(query.prompts)], dim=1)
+    best, best_prompt = prompts.max(dim=1)
+    probabilities = torch.softmax(logits, dim=1)[:, : len(query.prompts)]
+    score = probabilities.amax(dim=1).nan_to_num(0.0)
+    there = (score >= query.threshold) & (score > 0)
+    if query.negatives:
+        there &= best >= negatives.amax(dim=1)
     return VoxelLabels(torch.where(there, best_prompt + 1, NOT_THERE), score)
 
 

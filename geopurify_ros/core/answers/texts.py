@@ -1,4 +1,4 @@
-"""Texts as vectors, and the logits of features that are compared with them (METHODS 1.10)."""
+"""Texts as vectors (METHODS 1.10)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,17 @@ class EncodedTexts:
         vectors: (L, D) unit norm.
         is_unreadable: (L,) bool, texts that mean nothing to the encoder.
         logit_scale: of cosines.
+        has_gaps: whether any text is unreadable.
     """
 
     vectors: Tensor
     is_unreadable: Tensor
     logit_scale: float
+    has_gaps: bool
 
-    def logits(
-        self,
-        scores: Tensor,  # (V, L) products of features and vectors
-        lengths: Tensor,  # (V,) of the features
-    ) -> Tensor:  # (V, L)
-        """Scaled cosines; -inf where a text cannot be read."""
-        logits = self.logit_scale * scores / lengths[:, None].clamp_min(1e-6)
-        return logits.masked_fill_(self.is_unreadable, -torch.inf)
+    def readable(self, logits: Tensor) -> Tensor:  # (R, L)
+        """The same tensor, -inf where a text cannot be read."""
+        return logits.masked_fill_(self.is_unreadable, -torch.inf) if self.has_gaps else logits
 
 
 def encode_texts(
@@ -41,4 +38,4 @@ def encode_texts(
     vectors = encoder.encode_text(texts).to(device, torch.float32)
     unknown = [bool(unreadable(encoder, text)) for text in texts]
     is_unreadable = torch.tensor(unknown, dtype=torch.bool, device=device)
-    return EncodedTexts(vectors, is_unreadable, encoder.logit_scale)
+    return EncodedTexts(vectors, is_unreadable, encoder.logit_scale, any(unknown))

@@ -55,6 +55,20 @@ class Typed(Protocol):
     dtype: torch.dtype
 
 
+@runtime_checkable
+class Based(Protocol):
+    """What an encoder offers beside that knows which directions its features use."""
+
+    basis: Tensor  # (D, r) float32, orthonormal columns
+
+
+@runtime_checkable
+class Vocabulary(Protocol):
+    """What an encoder offers beside that names what the world may hold, asked for or not."""
+
+    vocabulary: tuple[str, ...]
+
+
 def dtype_name(encoder: ImageTextEncoder) -> str:
     """The number type that images are computed in, "bfloat16"; "unknown" if it does not say."""
     return str(encoder.dtype).removeprefix("torch.") if isinstance(encoder, Typed) else "unknown"

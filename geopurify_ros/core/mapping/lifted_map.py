@@ -54,16 +54,13 @@ class LiftedMap:
         self.voxels.up_sum = up_sum
         return update.insertion.num_new
 
-    def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their features (R, D): the mean, or the consensus of the views."""
-        chunks = self.voxels.feature_chunks()
-        return chunks if self.consensus is None else self.consensus.agreed(chunks)
+    def feature_chunks(self, first_row: int = 0) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features (R, D): the mean, or the consensus of the views.
 
-    def project(self, matrix: Tensor) -> Tensor:  # (D, C) float32 -> (V, C) float32
-        """Features times a matrix."""
-        if self.consensus is None:
-            return self.voxels.project(matrix)
-        return torch.cat([chunk @ matrix for _, chunk in self.feature_chunks()])
+        From the chunk that holds `first_row`.
+        """
+        chunks = self.voxels.feature_chunks(first_row)
+        return chunks if self.consensus is None else self.consensus.agreed(chunks)
 
     @torch.inference_mode()
     def snapshot(self) -> MapSnapshot:

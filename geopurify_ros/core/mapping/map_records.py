@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from geopurify_ros.core.mapping.block_index import Insertion
 from geopurify_ros.core.mapping.edits import Edit
@@ -21,6 +22,7 @@ class MapSnapshot:
         last_seen_ns: (V,) int64.
         up_sum: (3,) float64, sum of the up directions of the cameras.
         loaded_dtype: see VoxelMap.
+        basis: see VoxelMap.
     """
 
     feature_dim: int
@@ -31,10 +33,23 @@ class MapSnapshot:
     last_seen_ns: Tensor
     up_sum: Tensor
     loaded_dtype: str = ""
+    basis: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of voxels V."""
         return len(self.coords)
+
+    def colors(self) -> Tensor:  # (V, 3) float32
+        """Mean colour, 0..255."""
+        return self.attributes[:, :3]
+
+    def normals(self) -> Tensor:  # (V, 3) float32
+        """See VoxelMap."""
+        return normalize(self.attributes[:, 3:6], dim=1)
+
+    def weights(self) -> Tensor:  # (V,) float32
+        """Number of pixels seen."""
+        return self.attributes[:, 6]
 
 
 @dataclass(frozen=True)

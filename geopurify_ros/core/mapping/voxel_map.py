@@ -38,6 +38,8 @@ class VoxelMap:
         self.up_sum = torch.zeros(3, dtype=torch.float64)
         # Number type of the encoder that filled the file this map was read from; empty: none was.
         self.loaded_dtype = ""
+        # What its features are pooled in, (D, r) float32; None: of the encoder, or not yet known.
+        self.basis: Tensor | None = None
         # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
         # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
         self._features: list[Tensor] = []
@@ -165,13 +167,17 @@ class VoxelMap:
             self._last_seen_ns[:count].clone(),
             self.up_sum.clone(),
             self.loaded_dtype,
+            self.basis,
         )
         self._shared = set(range(len(self._features)))
         return shot
 
-    def feature_chunks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their features (R, D) float16, chunk by chunk; views, do not write."""
-        for start in range(0, len(self), CHUNK_ROWS):
+    def feature_chunks(self, first_row: int = 0) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features (R, D) float16, chunk by chunk; views, do not write.
+
+        From the chunk that holds `first_row`.
+        """
+        for start in range(first_row - first_row % CHUNK_ROWS, len(self), CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, len(self))
             yield slice(start, stop), self._features[start // CHUNK_ROWS][: stop - start]
 
@@ -200,13 +206,6 @@ class VoxelMap:
             here = torch.nonzero(number == chunk).squeeze(1)
             local = rows[here] - chunk * CHUNK_ROWS
             out[here] = self._features[chunk].index_select(0, local).to(torch.float32)
-        return out
-
-    def project(self, matrix: Tensor) -> Tensor:  # (D, C) float32 -> (V, C) float32
-        """features() @ matrix, without the float32 copy of the whole map."""
-        out = torch.empty((len(self), matrix.shape[1]), device=self.device)
-        for rows, chunk in self.feature_chunks():
-            torch.mm(chunk.to(torch.float32), matrix, out=out[rows])
         return out
 
     def coords(self) -> Tensor:  # (V, 3) int64

@@ -9,6 +9,7 @@ threshold: labels that are nearly all "not there" are smooth without being right
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,15 @@ class Effect:
     changed: float
     boundary_before: float
     boundary_after: float
+
+
+def best_texts(
+    chunks: Iterable[Tensor],  # (R, C) each, V rows together
+    texts: Tensor,  # (L, C)
+) -> Tensor:  # (V,) int64
+    """The best text of each voxel; the length of a feature does not matter."""
+    best = [(chunk.to(torch.float32) @ texts.T).argmax(dim=1) for chunk in chunks]
+    return torch.cat(best)
 
 
 def effect_of(raw: Tensor, purified: Tensor, affinity: Affinity, entropy: float) -> Effect:

@@ -6,7 +6,7 @@ else of the map, and moves with the lattice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
-from geopurify_ros.core.mapping.lifted_map import LiftedMap
+from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.sparse_conv import KernelMap, SparseConv3d, submanifold_map
@@ -106,20 +106,23 @@ class VoxelScene:
         return len(self.coords)
 
 
-def scene_of_map(
-    voxel_map: VoxelMap, up: Tensor, chunks: Iterable[tuple[slice, Tensor]] | None = None
-) -> VoxelScene:
-    """A map as a scene; `up` (3,) need not be of unit length.
+def scene_of_map(voxel_map: VoxelMap, up: Tensor) -> VoxelScene:
+    """A map as a scene; `up` (3,) need not be of unit length."""
+    chunks = [chunk for _, chunk in voxel_map.feature_chunks()]
+    return _scene(voxel_map, voxel_map.index, voxel_map.coords(), chunks, up)
 
-    `chunks` are rows and features in place of the map's own (view consensus).
-    """
-    held = voxel_map.feature_chunks() if chunks is None else chunks
-    state_features = [chunk.to(torch.float16) for _, chunk in held]
-    empty = torch.zeros((0, voxel_map.feature_dim), dtype=torch.float16, device=voxel_map.device)
+
+def _scene(
+    content: VoxelMap | MapSnapshot,
+    index: BlockIndex,
+    coords: Tensor,  # (V, 3) int64
+    chunks: Sequence[Tensor],  # (R, D) float16
+    up: Tensor,  # (3,)
+) -> VoxelScene:
+    empty = torch.zeros((0, content.feature_dim), dtype=torch.float16, device=coords.device)
     return VoxelScene(
-        voxel_map.index, voxel_map.coords(), torch.cat([empty, *state_features]),
-        voxel_map.colors(), voxel_map.normals(),
-        normalize(up.to(torch.float64).cpu(), dim=0), voxel_map.voxel_size_m,
+        index, coords, torch.cat([empty, *chunks]), content.colors(), content.normals(),
+        normalize(up.to(torch.float64).cpu(), dim=0), content.voxel_size_m,
     )
 
 
@@ -260,21 +263,23 @@ def _norm(kind: str, width: int) -> nn.Module:
 
 
 def embeddings_of(
-    lifted: LiftedMap, kind: str, student: StudentNet | None
+    shot: MapSnapshot, index: BlockIndex, kind: str, student: StudentNet | None
 ) -> Tensor:  # (V, E) unit norm
     """What neighbours of a map are compared by: of the student, or made by hand.
 
     Args:
-        lifted: the map.
+        shot: the map.
+        index: its rows.
         kind: parameter purify.embedding, "student" or "geometric".
         student: for kind "student".
 
     Raises:
         ConfigError: a student is asked for and there is none.
     """
-    voxels = lifted.voxels
     if kind != "student":
-        return geometric_embedding(voxels.normals(), voxels.colors())
+        return geometric_embedding(shot.normals(), shot.colors())
     if student is None:
         raise ConfigError("purify.embedding is student, but no student was loaded")
-    return student.embed(scene_of_map(voxels, voxels.up_sum, lifted.feature_chunks()))
+    return student.embed(
+        _scene(shot, index, shot.coords.to(torch.int64), shot.features, shot.up_sum)
+    )

@@ -116,14 +116,14 @@ def test_a_purification_that_fails_leaves_the_one_before():
     pipeline = pipeline_of("mean")
     pipeline.purify()
     pipeline.integrate(frame_at(1.5, 7))
-    before = pipeline._affinity, pipeline._entropy, pipeline.num_purifications
+    before = pipeline.result, pipeline.map.basis, pipeline.num_purifications
     number = 0
     while True:
         with FailAt(number) as failing:
             try:
                 pipeline.purify()
             except torch.OutOfMemoryError:
-                held = pipeline._affinity, pipeline._entropy, pipeline.num_purifications
+                held = pipeline.result, pipeline.map.basis, pipeline.num_purifications
                 assert held[0] is before[0]
                 assert held[1:] == before[1:]
         if not failing.fired:

@@ -120,12 +120,6 @@ def test_maps_of_several_chunks():
     assert error <= 2 * HALF_STEP * largest
 
 
-def test_projection_is_features_times_matrix():
-    voxel_map = map_of([frame_of(box(0, 18), 0)])  # two chunks
-    matrix = torch.randn((16, 5), generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(voxel_map.project(matrix), voxel_map.features() @ matrix)
-
-
 def test_centers_are_exact_far_from_the_origin():
     coords = torch.tensor([[200_000, -200_000, 0]])  # 10 km
     centers = map_of([frame_of(coords, 0)]).centers_m()
@@ -187,9 +181,8 @@ def test_an_empty_map_has_tensors_without_rows():
     assert (len(voxel_map), voxel_map.num_bytes) == (0, 0)
     shapes = [tuple(t.shape) for t in (
         voxel_map.features(), voxel_map.coords(), voxel_map.centers_m(), voxel_map.colors(),
-        voxel_map.normals(), voxel_map.weights(), voxel_map.last_seen_ns(),
-        voxel_map.project(torch.zeros(16, 2)))]
-    assert shapes == [(0, 16), (0, 3), (0, 3), (0, 3), (0, 3), (0,), (0,), (0, 2)]
+        voxel_map.normals(), voxel_map.weights(), voxel_map.last_seen_ns())]
+    assert shapes == [(0, 16), (0, 3), (0, 3), (0, 3), (0, 3), (0,), (0,)]
     assert len(VoxelMap.from_state(voxel_map.state(), 0.05)) == 0
 
 
