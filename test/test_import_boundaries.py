@@ -37,7 +37,8 @@ ROOMS = {
     "train": (("folder_lock", "curves"), ("trainer",), ("rooms",), ("text", "encoder", "students"),
               ("studies",)),
     "ros": (("report", "shutdown_signals", "process_memory", "device_loss"),
-            ("params", "worker_listener", "frame_queue", "model_loading"), ("worker",),
+            ("params", "worker_listener", "frame_queue", "model_loading", "guarded"),
+            ("purifier",), ("worker",),
             ("inputs",), ("outputs",), ("services",), ("node",), ("main",), ("tools",)),
 }
 

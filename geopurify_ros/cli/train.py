@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from geopurify_ros.cli import train_encoder, train_rooms, train_students, train_studies
+from geopurify_ros.cli import (
+    train_basis,
+    train_encoder,
+    train_rooms,
+    train_students,
+    train_studies,
+)
 
 ABOUT = "make training data, and train"
 
@@ -13,7 +19,7 @@ ABOUT = "make training data, and train"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    for group in (train_rooms, train_encoder, train_students, train_studies):
+    for group in (train_rooms, train_encoder, train_basis, train_students, train_studies):
         group.add_commands(what)
 
 

@@ -22,18 +22,18 @@ from torch import Tensor
 
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
+from geopurify_ros.core.purification.basis import checked
 from geopurify_ros.data.output_files import check_replaceable
 from geopurify_ros.errors import InputError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION, WITH_BASIS = 2, 3  # the second where a map brings what it is pooled in
 MAP_KIND = "geopurify_map"  # key in the header
 _IMAGE_PIXELS = 640 * 480
 _DAMAGES = (SafetensorError, ValueError, TypeError, LookupError, AttributeError, OSError,
             RuntimeError)  # what reading anything but a map may raise
-_TENSORS = ("last_seen_ns", "coords", "attributes", "features")  # widest numbers first: aligned
+# widest numbers first: aligned
+_TENSORS = ("last_seen_ns", "coords", "attributes", "basis", "features")
 _DTYPES = {torch.int64: "I64", torch.int32: "I32", torch.float32: "F32", torch.float16: "F16"}
-
-
 UNKNOWN_DTYPE = "unknown"
 
 
@@ -103,7 +103,7 @@ def _header(
         x, y, z = snapshot.up_sum.tolist()
         up = (x, y, z)
     header = MapHeader(
-        FORMAT_VERSION,
+        FORMAT_VERSION if snapshot.basis is None else WITH_BASIS,
         encoder_id,
         snapshot.feature_dim,
         snapshot.voxel_size_m,
@@ -140,10 +140,16 @@ def _checksum(header: MapHeader, blocks: Iterator[memoryview]) -> str:
 
 def _blocks(snapshot: MapSnapshot) -> Iterator[memoryview]:
     """The bytes of all tensors in the order of the file, a few megabytes at a time."""
-    for name in _TENSORS:
-        tensors = snapshot.features if name == "features" else (getattr(snapshot, name),)
+    for tensors in _content(snapshot).values():
         for tensor in tensors:
             yield _bytes_of(tensor)
+
+
+def _content(snapshot: MapSnapshot) -> dict[str, tuple[Tensor, ...]]:
+    """What the file holds, in its order; the features come in parts."""
+    found = {name: getattr(snapshot, name) for name in _TENSORS}
+    return {name: held if isinstance(held, tuple) else (held,)
+            for name, held in found.items() if held is not None}
 
 
 def _bytes_of(tensor: Tensor) -> memoryview:
@@ -155,12 +161,11 @@ def _preamble(snapshot: MapSnapshot, header: MapHeader) -> bytes:
     """Length and JSON that a safetensors file begins with."""
     document: dict[str, Any] = {"__metadata__": {MAP_KIND: json.dumps(_fields(header))}}
     offset = 0
-    for name in _TENSORS:
+    for name, tensors in _content(snapshot).items():
         if name == "features":
             shape, dtype = [len(snapshot), snapshot.feature_dim], torch.float16
         else:
-            tensor = getattr(snapshot, name)
-            shape, dtype = list(tensor.shape), tensor.dtype
+            shape, dtype = list(tensors[0].shape), tensors[0].dtype
         size = dtype.itemsize * torch.Size(shape).numel()
         document[name] = {"dtype": _DTYPES[dtype], "shape": shape,
                           "data_offsets": [offset, offset + size]}
@@ -210,6 +215,8 @@ def load_map(
         _check_content(path, header, state)
         voxel_map.up_sum = _up_sum(header, state["attributes"])
         voxel_map.loaded_dtype = header.encoder_dtype if len(voxel_map) else ""
+        if "basis" in state:
+            voxel_map.basis = checked(state["basis"].to(device), header.feature_dim)
     except InputError:
         raise
     except _DAMAGES as error:
@@ -251,12 +258,9 @@ def _up_sum(header: MapHeader, attributes: Tensor) -> Tensor:  # (3,)
 
 
 def _check_use(
-    path: Path,
-    header: MapHeader,
-    encoder_id: str | None,
-    voxel_size_m: float | None,
+    path: Path, header: MapHeader, encoder_id: str | None, voxel_size_m: float | None,
     frame: str | None,
-) -> None:
+) -> None:  # fmt: skip
     if encoder_id is not None and header.encoder != encoder_id:
         raise InputError(
             f"{path} was made with encoder {header.encoder}, not {encoder_id}: "
@@ -279,7 +283,7 @@ def _check_content(path: Path, header: MapHeader, state: dict[str, Tensor]) -> N
     features = state["features"]
     if tuple(features.shape) != (header.num_voxels, header.feature_dim):
         raise InputError(f"{path} is damaged: it does not hold what its header says")
-    blocks = (_bytes_of(state[name]) for name in _TENSORS)
+    blocks = (_bytes_of(state[name]) for name in _TENSORS if name in state)
     if _checksum(header, blocks) != header.sha256:
         raise InputError(f"{path} is damaged: its content does not match its checksum")
     if not all(bool(torch.isfinite(state[name]).all()) for name in ("attributes", "features")):
@@ -289,7 +293,7 @@ def _check_content(path: Path, header: MapHeader, state: dict[str, Tensor]) -> N
 def _read_header(path: Path, text: str) -> MapHeader:
     values = json.loads(text)
     version = values.pop("format_version")
-    if version != FORMAT_VERSION:  # first: the other fields are this version's
-        raise InputError(f"{path} has map format {version}, this program reads {FORMAT_VERSION}")
+    if version not in (FORMAT_VERSION, WITH_BASIS):  # first: the other fields are this version's
+        raise InputError(f"{path} has map format {version}, this program reads {WITH_BASIS}")
     x, y, z = values.pop("up")
     return MapHeader(version, up=(x, y, z), **values)

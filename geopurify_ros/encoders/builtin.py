@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import Conv2d
 from torch.nn.functional import interpolate
 
+from geopurify_ros.encoders.basis_file import basis_path, read_basis
 from geopurify_ros.encoders.builtin_file import read_builtin
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
@@ -34,6 +35,7 @@ class BuiltinEncoder:
     """Dense features of stride 4 and sentence vectors (see module)."""
 
     reads = "builtin reads English"
+    basis: Tensor  # where the file has one beside it
 
     def __init__(
         self, device: torch.device, path: Path = BUILTIN_FILE, dtype: torch.dtype | None = None
@@ -47,13 +49,16 @@ class BuiltinEncoder:
 
         Raises:
             ConfigError: the device cannot compute in `dtype`.
-            CheckpointError: the file is missing or damaged.
+            CheckpointError: the file is missing or damaged, or the basis beside it is.
         """
         builtin = read_builtin(path)
         self.id = builtin.id
         self.feature_dim = builtin.text.project.out_features
         self.logit_scale = builtin.logit_scale
         self.about = builtin.about
+        basis = read_basis(basis_path(path), self.id, self.feature_dim)
+        if basis is not None:
+            self.basis = basis.to(device)
         self._device = device
         self._text, self._splitter = builtin.text, builtin.splitter
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -135,7 +135,8 @@ def evaluate(mapped: Mapped, sequence_name: str) -> dict[str, Any]:
         "num_labeled_voxels": int((mapped.truth > 0).sum()),
         "classes": list(mapped.class_names),
     }
-    for name, labels in (("raw", answer.raw), ("blur", blurred.pooled),
+    raw = answer.raw or answer.pooled  # there is one: nobody asked to leave it out
+    for name, labels in (("raw", raw), ("blur", blurred.pooled),
                          ("purified", answer.purified)):
         result[name] = scores(labels.label, mapped.truth, band, mapped.class_names)
     result["entropy"] = report.entropy

@@ -26,7 +26,6 @@ class FrameQueue:
         self._gate = KeyframeGate(config)  # what waits counts as a keyframe, too
         self._counts = counts
         self._frames: deque[Build] = deque()
-        self._owed = 0
 
     def __len__(self) -> int:
         """How many wait."""
@@ -51,7 +50,6 @@ class FrameQueue:
 
     def take(self) -> Build | None:
         """The oldest; None where nothing waits."""
-        self._owed = max(0, self._owed - 1)
         return self._frames.popleft() if self._frames else None
 
     def drop(self, reason: str) -> None:
@@ -64,12 +62,3 @@ class FrameQueue:
     def forget(self) -> None:
         """The next frame is a keyframe: what was expected of the last ones did not come."""
         self._gate.reset()
-
-    def let_pass(self) -> None:
-        """Those that wait now have their turn before the map is purified again."""
-        self._owed = len(self._frames)
-
-    @property
-    def goes_first(self) -> bool:
-        """Whether frames still have their turn: purifying may take longer than its period."""
-        return bool(self._owed and self._frames)

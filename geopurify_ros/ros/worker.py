@@ -1,9 +1,11 @@
-"""The one thread that owns the map: encodes and fuses the newest frame, purifies, answers."""
+"""The one thread that owns the map: encodes and fuses the newest frame, answers.
+
+Purifications run beside it (`purifier`), on what the map was when they began.
+"""
 
 from __future__ import annotations
 
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +19,11 @@ from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline, PurifyReport
-from geopurify_ros.errors import GeoPurifyError, InputError
-from geopurify_ros.ros.device_loss import is_lost
+from geopurify_ros.errors import InputError
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
+from geopurify_ros.ros.guarded import Done, Guarded
 from geopurify_ros.ros.process_memory import give_back
+from geopurify_ros.ros.purifier import Purifier, Run
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker_listener import Listener
 
@@ -32,10 +35,10 @@ _INACTIVE = "the node is not active: activate it first"
 class _Job:
     what: str
     run: Callable[[], Any]
-    done: Callable[[Any], None]
+    done: Done
 
 
-class MappingWorker:
+class MappingWorker(Guarded):
     """Callbacks hand work in and return at once; a few keyframes wait, the newest win."""
 
     def __init__(
@@ -47,25 +50,21 @@ class MappingWorker:
         listener: Listener,
     ) -> None:
         """Not started yet."""
-        self.pipeline = pipeline
+        super().__init__(pipeline, counts, reporter)
         self.stamp_ns = 0  # of the newest fused frame
         self.last_purify: PurifyReport | None = None
         self.is_paused = False
-        # what fails at present ("frame", "purify", "query", "map") and how; for diagnostics
-        self.failing: dict[str, str] = {}
-        self.lost_device = ""  # why nothing can be computed any more; then all work is refused
-        self.last_refusal = ""  # why the last bad frame was refused
         self.last_answer: Answer | None = None  # of the active query
-        self._gate, self._counts = gate, counts
+        self._gate, self._listener = gate, listener
         self._frames = FrameQueue(gate.config, counts)
-        self._reporter, self._listener = reporter, listener
+        self._purifier = Purifier(lambda: self._flag("purified"))
         self._wake = threading.Condition()
         self._stopping = True  # nobody works before start()
         self._jobs: deque[_Job] = deque()
-        self._purify_done: list[Callable[[Any], None]] = []
+        self._purify_done: list[Done] = []  # who waits for the next purification
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
-        self._map_is_new = self._purify_is_due = False
+        self._map_is_new = self._purify_is_due = self._purify_is_asked = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -96,6 +95,8 @@ class MappingWorker:
             self._purify_done.clear()
         if self._thread is not None:
             self._thread.join()
+        waiting += self._drop_purification()
+        self._purifier.join()
         for done in waiting:
             done(InputError("the node was deactivated"))
 
@@ -130,7 +131,7 @@ class MappingWorker:
             self._flags.add("answer" if asked is not None else "clear")
             self._wake.notify()
 
-    def call(self, what: str, run: Callable[[], Any], done: Callable[[Any], None]) -> bool:
+    def call(self, what: str, run: Callable[[], Any], done: Done) -> bool:
         """Run a job between two frames; false when too many wait already.
 
         `done` gets what `run` returns, or the error; at once where nobody works.
@@ -141,9 +142,7 @@ class MappingWorker:
             self._put(_Job(what, run, done))
             return True
 
-    def replace_map(
-        self, put: Callable[[Pipeline], None], stamp_ns: int, done: Callable[[Any], None]
-    ) -> None:
+    def replace_map(self, put: Callable[[Pipeline], None], stamp_ns: int, done: Done) -> None:
         """Let `put` change the map of the pipeline; what waits belongs to the old one.
 
         Never refused, however many questions wait: a map that should be gone would be filled on.
@@ -160,8 +159,12 @@ class MappingWorker:
             self._jobs.append(job)
             self._wake.notify()
 
-    def request_purify(self, done: Callable[[Any], None] | None = None) -> None:
-        """Purify now; without `done` only if the map changed since the last time."""
+    def request_purify(self, done: Done | None = None) -> None:
+        """Purify now; without `done` only if the map changed since the last time.
+
+        Where one runs, another follows if the map has changed since it began; else `done` gets
+        the result of the first.
+        """
         with self._wake:
             if done is not None:
                 if self._stopping:
@@ -172,9 +175,12 @@ class MappingWorker:
             self._wake.notify()
 
     def request_map(self) -> None:
-        """Publish the map if it changed."""
+        """Publish the map if it changed, and raw labels if somebody has come for them."""
+        self._flag("map")
+
+    def _flag(self, name: str) -> None:
         with self._wake:
-            self._flags.add("map")
+            self._flags.add(name)
             self._wake.notify()
 
     def _run(self) -> None:
@@ -185,71 +191,71 @@ class MappingWorker:
                 if self._stopping:
                     return
                 jobs, self._jobs = self._jobs, deque()
-                purify_done, self._purify_done = self._purify_done, []
                 flags, self._flags = self._flags, set()
-                if self._frames.goes_first and not purify_done:
-                    self._flags = flags & {"purify"}  # later
-                    flags -= self._flags
                 build = self._frames.take()
             for job in jobs:
                 self._guard(job.what, lambda j=job: j.done(j.run()), job.done)
-            self._serve(flags, purify_done)
+            self._serve(flags)
             if build is not None:
                 self._guard("frame", lambda b=build: self._integrate(b))
 
-    def _serve(self, flags: set[str], purify_done: list[Callable[[Any], None]]) -> None:
-        if "purify" in flags and (purify_done or self._purify_is_due):
-            self._guard("purify", lambda: self._purify(purify_done), *purify_done)
+    def _serve(self, flags: set[str]) -> None:
+        if "purified" in flags and self._take_over():
             flags.add("answer")
+        if "purify" in flags or self._purify_is_asked:
+            self._begin_purification()
         if "clear" in flags:
             self._guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
+        if "map" in flags and self._lacks_raw():
+            flags.add("answer")
         if "answer" in flags and self._query is not None:
             self._guard("query", self._answer)
         if "map" in flags and self._map_is_new:
             self._guard("map", self._publish_map)
 
-    def _guard(self, what: str, job: Callable[[], None], *failed: Callable[[Any], None]) -> None:
-        """Run a job; whatever it raises is told, counted and never ends the thread."""
-        if self.lost_device:
-            self._refuse(what, failed)
+    def _begin_purification(self) -> None:
+        """On the map as it is now, once the one that runs is taken over."""
+        self._purify_is_asked = self._purifier.is_busy
+        if self._purify_is_asked:
             return
-        try:
-            job()
-            self.failing.pop(what, None)
-        except Exception as error:
-            bad_input = isinstance(error, GeoPurifyError)
-            if not bad_input and is_lost(self.pipeline.device):
-                self._lose_device(error)
-                self._refuse(what, failed)
-                return
-            if what == "frame":
-                self._counts.dropped("bad_input" if bad_input else "internal_error")
-                with self._wake:  # what it would have seen is still to be seen
-                    self._frames.forget()
-            if bad_input:
-                self.last_refusal = str(error) if what == "frame" else self.last_refusal
-                self._reporter.warn(what, str(error))
-            else:
-                self.failing[what] = repr(error)
-                trace = traceback.format_exc(limit=-4)
-                self._reporter.warn(what, f"internal error, the map is kept: {trace}", repr(error))
-            for done in failed:
-                done(error)
+        with self._wake:
+            done, self._purify_done = self._purify_done, []
+        if done or self._purify_is_due:
+            self._guard("purify", lambda: self._begin(done), *done, is_half=True)
 
-    def _lose_device(self, error: Exception) -> None:
-        reason = " ".join(str(error).split())[:200]
-        self.lost_device = (
-            f"{self.pipeline.device} does not compute any more ({reason}): the map on it is lost, "
-            "restart the node"
-        )
-        self.failing.clear()
-        self._reporter.warn("device", self.lost_device)
+    def _begin(self, done: list[Done]) -> None:
+        self._purifier.begin(self.pipeline.purify_job(), done)
+        self._purify_is_due = False
 
-    def _refuse(self, what: str, failed: tuple[Callable[[Any], None], ...]) -> None:
-        if what == "frame":
-            self._counts.dropped("device_lost")
-        for done in failed:
-            done(GeoPurifyError(self.lost_device))
+    def _take_over(self) -> bool:
+        """The result of a purification, between two frames; true where the map has a new one."""
+        run = self._purifier.take()
+        if run is None:  # it belonged to the map before
+            return False
+        is_taken = self._guard("purify", lambda: self._accept(run), *run.done)
+        self._purify_is_due |= not is_taken
+        return is_taken
+
+    def _accept(self, run: Run) -> None:
+        report = self.last_purify = self.pipeline.accept(run.result())
+        give_back()
+        if report.news:
+            self._reporter.warn("purify", report.news)
+        with self._wake:
+            if not self._purify_is_due:  # who asked meanwhile asked for this
+                run.done += self._purify_done
+                self._purify_done = []
+        for tell in run.done:
+            tell(report)
+
+    def _drop_purification(self) -> list[Done]:
+        """What runs is of no use any more; returns who waits for it."""
+        self._purify_is_due |= self._purifier.is_busy
+        return self._purifier.discard()
+
+    def _frame_failed(self) -> None:
+        with self._wake:
+            self._frames.forget()
 
     def _integrate(self, build: Build) -> None:
         frame = build()
@@ -264,6 +270,8 @@ class MappingWorker:
 
     def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> None:
         put(self.pipeline)
+        for tell in self._drop_purification():
+            tell(InputError("the map was replaced while it was purified"))
         self._gate.reset()
         with self._wake:
             self._frames.forget()
@@ -273,20 +281,17 @@ class MappingWorker:
         with self._wake:
             self._flags |= {"answer", "map"}
 
-    def _purify(self, done: list[Callable[[Any], None]]) -> None:
-        self.last_purify = self.pipeline.purify()
-        give_back()
-        self._purify_is_due = False
-        self._frames.let_pass()
-        for tell in done:
-            tell(self.last_purify)
-
     def _publish_map(self) -> None:
         self._listener.map_changed(self.pipeline, self.stamp_ns)
         self._map_is_new = False
 
     def _answer(self) -> None:
-        asked = self._query
+        asked, wants_raw = self._query, self._listener.wants_raw
         if asked is not None:
-            answer = self.last_answer = self.pipeline.query(asked)
+            answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
+
+    def _lacks_raw(self) -> bool:
+        """Whether somebody has come for raw labels since the last answer."""
+        answer = self.last_answer
+        return answer is not None and answer.raw is None and self._listener.wants_raw

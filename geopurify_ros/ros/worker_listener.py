@@ -12,6 +12,8 @@ from geopurify_ros.core.pipeline import Pipeline
 class Listener(Protocol):
     """Hears of results, on the worker's thread."""
 
+    wants_raw: bool  # whether anybody looks at labels of before purification
+
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """The map is worth publishing again."""
 

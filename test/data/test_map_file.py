@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.mapping.voxel_map import CHUNK_ROWS, VoxelMap
@@ -126,10 +127,10 @@ def test_a_map_of_another_voxel_size_is_refused(saved):
 
 
 def test_a_map_of_another_version_is_refused_whatever_its_other_fields_are(saved):
-    rewrite(saved, format_version=3, new_field=1, up=None)
-    assert "has map format 3, this program reads 2" in refusal(saved)
+    rewrite(saved, format_version=4, new_field=1, up=None)
+    assert "has map format 4, this program reads 3" in refusal(saved)
     rewrite(saved, format_version=1)
-    assert "has map format 1, this program reads 2" in refusal(saved)
+    assert "has map format 1, this program reads 3" in refusal(saved)
 
 
 def test_a_map_of_another_frame_is_refused(saved):
@@ -312,3 +313,60 @@ def test_older_files_of_many_images_are_not_turned_by_one_frame(tmp_path, saved)
     voxel_map._attributes[:, 6] = 640 * 480 * 50 / len(voxel_map)
     save_map(tmp_path / "old.safetensors", voxel_map, "none", "map", (0.0, 0.0, 1.0))
     assert load_map(tmp_path / "old.safetensors")[0].up_sum[2] == pytest.approx(50, rel=1e-3)
+
+
+def purified_map(count=2000, width=16, rank=5):
+    """A map whose features use few directions, purified."""
+    config = with_values(Config(), {"purify.embedding": "geometric", "purify.iterations": 3})
+    generator = torch.Generator().manual_seed(3)
+    voxel_map = make_map(count, width)
+    vectors = torch.linalg.qr(torch.randn((width, rank), generator=generator)).Q
+    features = torch.randn((count, rank), generator=generator) @ vectors.T
+    voxel_map.replace_features(features.half().split(CHUNK_ROWS))
+    pipeline = Pipeline(Texts(width), config)
+    pipeline.replace_map(voxel_map)
+    pipeline.purify()
+    return pipeline
+
+
+class Texts:
+    id, logit_scale = "texts", 5.0
+
+    def __init__(self, width):
+        self.feature_dim = width
+
+    def encode_text(self, texts):
+        generator = torch.Generator().manual_seed(4)
+        return torch.randn((len(texts), self.feature_dim), generator=generator)
+
+
+def test_a_map_brings_its_basis_and_gives_the_same_labels_bit_by_bit(tmp_path):
+    """Also where the map has grown since: another basis would fit it as well."""
+    pipeline, path = purified_map(), tmp_path / "m.safetensors"
+    basis = pipeline.map.basis
+    assert basis.shape == (16, 5)
+    pipeline.map.basis = torch.linalg.qr(basis[:, torch.randperm(5)]).Q.contiguous()
+    pipeline.purify()
+    asked = TextQuery(("a", "b"), ("c", "d"), 0.2)
+    expected = pipeline.query(asked)
+    assert save_map(path, pipeline.map, "texts", "map").format_version == 3
+    loaded, _ = load_map(path, "texts")
+    assert torch.equal(loaded.basis, pipeline.map.basis)
+    other = Pipeline(pipeline.encoder, pipeline.config)
+    other.replace_map(loaded)
+    other.purify()
+    found = other.query(asked)
+    for one, two in ((found.raw, expected.raw), (found.pooled, expected.pooled)):
+        assert torch.equal(one.label, two.label)
+        assert torch.equal(one.score, two.score)
+    assert torch.equal(other.result.values, pipeline.result.values)
+
+
+def test_a_basis_that_was_changed_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    pipeline = purified_map()
+    for bad in (pipeline.map.basis * 1.1, pipeline.map.basis[:-1]):
+        pipeline.map.basis = bad.contiguous()
+        save_map(path, pipeline.map, "texts", "map")
+        with pytest.raises(InputError, match="basis of the features"):
+            load_map(path)

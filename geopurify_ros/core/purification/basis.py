@@ -70,7 +70,7 @@ def checked(vectors: Tensor, feature_dim: int) -> Tensor:  # (D, r) float32
         InputError: another shape than (feature_dim, r), or columns that are not orthonormal.
     """
     expect_shape(vectors, (feature_dim, None), "the basis of the features")
-    vectors = vectors.to(torch.float32)
+    vectors = vectors.to(torch.float32).contiguous()  # products round by how it lies
     off = vectors.T @ vectors - torch.eye(vectors.shape[1], device=vectors.device)
     if not (vectors.numel() and bool(off.abs().max() < _SKEW)):  # false for NaN too
         raise InputError("the basis of the features is damaged: it is not orthonormal")

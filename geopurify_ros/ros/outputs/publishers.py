@@ -30,6 +30,11 @@ class Outputs:
         self._map = node.create_publisher(PointCloud2, "map_cloud", latched)
         self._result = node.create_publisher(QueryResult, "query_result", latched)
 
+    @property
+    def wants_raw(self) -> bool:
+        """Whether anybody listens to raw_labeled_cloud."""
+        return self._raw_labeled.get_subscription_count() > 0
+
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Publish map_cloud."""
         centers, rgb = _geometry(pipeline)
@@ -38,14 +43,15 @@ class Outputs:
     def answered(
         self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
     ) -> None:
-        """Publish both labelled clouds and the result."""
+        """Publish both labelled clouds and the result; the raw one where there is one."""
         header = self._header(stamp_ns)
         centers, rgb = _geometry(pipeline)
         for publisher, labels in (
             (self._raw_labeled, answer.raw),
             (self._labeled, answer.purified),
         ):
-            publisher.publish(_labeled(header, centers, rgb, labels))
+            if labels is not None:
+                publisher.publish(_labeled(header, centers, rgb, labels))
         self._result.publish(self.result(pipeline, asked, answer, stamp_ns))
 
     def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
@@ -68,7 +74,7 @@ class Outputs:
             made.results.append(PromptResult(
                 prompt=one.prompt, label=label, found=one.found, score=one.score,
                 num_voxels=one.num_voxels,
-                num_voxels_raw=int((answer.raw.label == label).sum()),
+                num_voxels_raw=0 if answer.raw is None else int((answer.raw.label == label).sum()),
                 best_position=Point(x=x, y=y, z=z),
             ))
         return made

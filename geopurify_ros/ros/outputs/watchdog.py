@@ -201,6 +201,7 @@ class Watchdog:
         if worker.last_purify:
             status.values["purify.voxels"] = str(worker.last_purify.num_voxels)
             status.values["purify.entropy"] = f"{worker.last_purify.entropy:.3f}"
+            status.values["purify.rank"] = str(worker.last_purify.rank)
         if worker.last_answer:
             effect = worker.last_answer.effect
             status.values |= {

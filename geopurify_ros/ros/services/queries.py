@@ -147,7 +147,7 @@ class Queries:
     def _answer(self, asked: TextQuery) -> QueryResult:
         """On the worker's thread: the map must not change between answer and message."""
         worker = self._worker
-        answer = worker.pipeline.query(asked)
+        answer = worker.pipeline.query(asked, with_raw=self._outputs.wants_raw)
         return self._outputs.result(worker.pipeline, asked, answer, worker.stamp_ns)
 
     async def _on_ask(self, request: Query.Request, response: Query.Response) -> Query.Response:

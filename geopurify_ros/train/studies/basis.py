@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from geopurify_ros.core.purification.basis import directions, second_moment
+from geopurify_ros.core.purification.gate import best_texts
+from geopurify_ros.data.tensor_file import SafetensorError, write_tensors
+from geopurify_ros.encoders.basis_file import BASIS_KIND, TENSOR
+from geopurify_ros.errors import InputError
 from geopurify_ros.evaluate.metrics import class_scores, confusion_matrix
 from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.rooms.classes import room_classes
@@ -50,7 +55,8 @@ def moments_of(rooms: Iterator[tuple[str, Mapped]]) -> tuple[Tensor, list[str]]:
     for name, mapped in rooms:
         width, device = mapped.pipeline.encoder.feature_dim, mapped.pipeline.device
         for features in (mapped.pipeline.map.features(), pooled_directly(mapped)):
-            total = total + second_moment(features.split(_ROWS_AT_ONCE), width, device).cpu()
+            parts = torch.split(features, _ROWS_AT_ONCE)
+            total = total + second_moment(parts, width, device).cpu()
         names.append(name)
     return total / (2 * len(names)), names
 
@@ -60,7 +66,7 @@ def pooled_directly(mapped: Mapped) -> Tensor:  # (V, D) float32
     """Purified features, every column pooled: the plain way."""
     pipeline = mapped.pipeline
     pipeline.purify()
-    columns = pipeline.map.features().split(_COLUMNS_AT_ONCE, dim=1)
+    columns = torch.split(pipeline.map.features(), _COLUMNS_AT_ONCE, dim=1)
     return torch.cat([pipeline.purified(part.contiguous()) for part in columns], dim=1)
 
 
@@ -79,7 +85,7 @@ def _figures(mapped: Mapped, vectors: Tensor, ranks: Sequence[int]) -> list[Rank
     vectors = vectors.to(pooled.device)
     width = len(vectors)
     raw = second_moment(
-        pipeline.map.features().split(_ROWS_AT_ONCE), width, pooled.device
+        torch.split(pipeline.map.features(), _ROWS_AT_ONCE), width, pooled.device
     ).to(vectors)  # fmt: skip
     energy = torch.einsum("dr,de,er->r", vectors, raw, vectors)  # along each direction
     texts = [pipeline.encoder.encode_text(names).to(pooled)
@@ -99,7 +105,7 @@ def _figures(mapped: Mapped, vectors: Tensor, ranks: Sequence[int]) -> list[Rank
 
 def _best(values: Tensor, texts: Tensor) -> Tensor:  # (V, C), (L, C) -> (V,)
     """Number of the best text of each voxel."""
-    return torch.cat([(part @ texts.T).argmax(dim=1) for part in values.split(_ROWS_AT_ONCE)])
+    return best_texts(torch.split(values, _ROWS_AT_ONCE), texts)
 
 
 def _miou(best: Tensor, mapped: Mapped) -> float:
@@ -141,6 +147,22 @@ def table(rows: list[RankFigures]) -> str:
     return "\n".join(lines)
 
 
-def header_of(encoder_id: str, row: RankFigures, made_of: list[str], checked: list[str]) -> Any:
-    """What the file says of itself."""
-    return {"encoder": encoder_id, **asdict(row), "rooms": made_of, "check_rooms": checked}
+def header_of(
+    encoder_id: str, row: RankFigures, rooms: list[str], check_rooms: list[str]
+) -> dict[str, Any]:
+    """What the file says of itself: the figures are those of the worst check room."""
+    made = {"rooms": rooms, "check_rooms": check_rooms}
+    return {"encoder": encoder_id, **asdict(row), **made, "made_by": "geopurify train basis"}
+
+
+def write(path: Path, moment: Tensor, header: dict[str, Any]) -> None:
+    """The first directions, as many as the header says.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    vectors = directions(moment)[0][:, : header["rank"]].contiguous()
+    try:
+        write_tensors(path, {TENSOR: vectors}, BASIS_KIND, header)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"the basis could not be written to {path}: {error}") from error

@@ -1,0 +1,120 @@
+"""Purifications on a thread of their own: frames are fused and queries answered meanwhile.
+
+It works on a snapshot and touches nothing else. The worker begins a purification and takes its
+result over, both between two frames; one that nobody waits for any more ends at its next step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from geopurify_ros.core.purification.job import PurifyJob
+from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.ros.guarded import Done
+
+_LONGEST_STEP_S = 5.0  # that the end of the node waits for; what takes longer ends by itself
+_NICE = 5  # mapping goes first where processors are short: each thread has a priority of its own
+
+
+@dataclass
+class Run:
+    """One purification: `made` or `error` once it is over."""
+
+    job: PurifyJob
+    done: list[Done]
+    made: Purified | None = None
+    error: Exception | None = None
+    is_over: bool = False
+    is_unwanted: threading.Event = field(default_factory=threading.Event)
+
+    def result(self) -> Purified | None:
+        """What the job made.
+
+        Raises:
+            Exception: what the job raised.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.made
+
+
+class Purifier:
+    """One purification at a time; all methods but the thread's own are the worker's."""
+
+    def __init__(self, is_over: Callable[[], None]) -> None:
+        """`is_over` is called on the purification's thread when one has ended."""
+        self._tell = is_over
+        self._num_threads = torch.get_num_threads()
+        self._lock = threading.Lock()
+        self._run: Run | None = None  # the one that is waited for
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is still to be taken over."""
+        return self._run is not None
+
+    def begin(self, job: PurifyJob, done: list[Done]) -> None:
+        """Run a job; `done` wait for its result."""
+        run = Run(job, done)
+        with self._lock:
+            self._run = run
+        self._thread = threading.Thread(
+            target=self._work, args=(run, self._thread), name="purification", daemon=True
+        )
+        self._thread.start()
+
+    def take(self) -> Run | None:
+        """The run that is over, once; None where none is."""
+        with self._lock:
+            run = self._run
+            if run is None or not run.is_over:
+                return None
+            self._run = None
+            return run
+
+    def discard(self) -> list[Done]:
+        """Its map is gone: the result is never taken over. Returns who waited for it."""
+        with self._lock:
+            run, self._run = self._run, None
+        if run is None:
+            return []
+        run.is_unwanted.set()
+        return run.done
+
+    def join(self) -> None:
+        """Wait for the step at hand to end, after `discard`."""
+        if self._thread is not None:
+            self._thread.join(_LONGEST_STEP_S)
+
+    def _work(self, run: Run, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # one that was discarded: two at once would take twice the memory
+        _use_threads(max(1, self._num_threads // 2), self._num_threads)
+        with contextlib.suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            run.made = run.job.run(run.is_unwanted.is_set)
+        except Exception as error:
+            run.error = error
+        with self._lock:
+            run.is_over = True
+        self._tell()
+
+
+def _use_threads(count: int, others: int) -> None:
+    """Compute with `count` threads on this thread.
+
+    torch hands what was set last to threads that begin later: a short one sets that back.
+    """
+    torch.get_num_threads()  # the first call on a thread takes what was set last, not what is set
+    torch.set_num_threads(count)
+    setter = threading.Thread(target=torch.set_num_threads, args=(others,))
+    setter.start()
+    setter.join()
