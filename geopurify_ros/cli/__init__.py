@@ -20,7 +20,7 @@ from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.threads import wait_briefly
 
 GROUPS = {
-    "use": ("demo", "run", "play", "map", "query"),
+    "use": ("demo", "run", "play", "map", "query", "export"),
     "look": ("doctor",),
     "measure": ("eval", "bench"),
     "train": ("train",),

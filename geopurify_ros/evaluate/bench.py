@@ -6,12 +6,10 @@ what counts. `equal` says that both gave the same result.
 
 from __future__ import annotations
 
-import math
+import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,51 +33,15 @@ from geopurify_ros.evaluate.bench_plain import (
     same_distances,
     same_map,
 )
+from geopurify_ros.evaluate.bench_query import bench_query
+from geopurify_ros.evaluate.bench_timing import alternate, growth_exponent
 
 _DIM = 512
 _VOXEL_M = 0.05
 _PROMPTS = 20
+_QUERY_VOXELS = (61_440, 243_000)
 # centres (V, 3), rgb (V, 3), label (V,), score (V,) -> the bytes of the message
 Packer = Callable[[Any, Any, Any, Any], Any]
-
-
-@dataclass
-class Timing:
-    """Milliseconds of the runs of two ways to do one thing."""
-
-    fast_ms: list[float]
-    plain_ms: list[float]
-
-    def case(self, peer: str, equal: bool, **more: float | None) -> dict[str, Any]:
-        """What `--json` prints."""
-        median = statistics.median(self.fast_ms)
-        plain = statistics.median(self.plain_ms) if self.plain_ms else math.nan
-        return {
-            "median_ms": round(median, 3),
-            "spread_ms": round(max(self.fast_ms) - min(self.fast_ms), 3),
-            "ratio": round(plain / median, 2) if self.plain_ms else None,
-            "peer": peer,
-            "peer_ms": round(plain, 3) if self.plain_ms else None,
-            "equal": equal,
-            "roofline_share": None,
-            "growth_exponent": None,
-            **more,
-        }
-
-
-def alternate(
-    fast: Callable[[], Any], plain: Callable[[], Any] | None, repeats: int
-) -> Timing:
-    """Run both in turn, after one warm-up each."""
-    timing = Timing([], [])
-    for number in range(repeats + 1):
-        for job, runs in ((fast, timing.fast_ms), (plain, timing.plain_ms)):
-            if job is not None:
-                start = time.perf_counter()
-                job()
-                if number:
-                    runs.append(1e3 * (time.perf_counter() - start))
-    return timing
 
 
 def run_bench(
@@ -97,6 +59,7 @@ def run_bench(
             "fuse_frame": bench_fuse(repeats),
             "neighbour_graph": bench_neighbours(repeats),
             "text_pooling": bench_text_pooling(max(3, repeats // 3)),
+            "query": bench_query(repeats, _QUERY_VOXELS[: 1 if quick else None]),
         }
         if packers is not None:
             cases["pack_cloud"] = bench_packing(repeats, *packers)
@@ -195,13 +158,6 @@ def bench_fuse(repeats: int) -> dict[str, Any]:
     )
 
 
-def growth_exponent(runs_ms: dict[int, list[float]]) -> float:
-    """p in time ~ size^p, from the smallest and the largest size."""
-    (small, small_ms), *_, (large, large_ms) = sorted(runs_ms.items())
-    ratio = statistics.median(large_ms) / statistics.median(small_ms)
-    return round(math.log(ratio) / math.log(large / small), 3)
-
-
 def bench_neighbours(repeats: int) -> dict[str, Any]:
     """K = 32 nearest voxels; the plain way is distances to all others, in blocks of rows."""
     num_neighbors = Config().purify.neighbors
@@ -285,6 +241,7 @@ def format_bench(result: dict[str, Any]) -> str:
             f"{name:22} {case['median_ms']:9.2f} ms  x{case['ratio']} against {case['peer']} "
             f"({case['peer_ms']} ms), equal: {case['equal']}"
         )
+    lines.append("query, by voxels: " + json.dumps(result["cases"]["query"]["by_voxels"]))
     return "\n".join(lines)
 
 

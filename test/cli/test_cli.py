@@ -1,8 +1,6 @@
 """The command line: from a sequence to a map, an answer and scores; errors are one sentence."""
 
-import contextlib
 import functools
-import io
 import json
 import os
 import subprocess
@@ -11,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from command_line import last_json, refusal, run
 from PIL import Image
 
-from geopurify_ros.cli import main
 from geopurify_ros.cli.options import sample_room
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
@@ -29,38 +27,6 @@ EVAL_SCORES = {"miou", "macc", "f_miou", "f_macc", "boundary_miou", "per_class"}
 @functools.cache
 def builtin():
     return load_encoder("builtin", torch.device("cpu"))
-
-
-def run(*arguments):
-    """Exit code, stdout and stderr of a command, in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            code = main([str(a) for a in arguments])
-        except SystemExit as stop:  # argparse ends this way
-            code = stop.code
-    return code, out.getvalue(), err.getvalue()
-
-
-def last_json(*arguments):
-    """The JSON object on the last line of stdout; strict: NaN is no JSON."""
-    code, out, err = run(*arguments, "--json")
-    assert code == 0, err
-
-    def refuse(name):
-        raise AssertionError(f"{name} is no JSON")
-
-    return json.loads(out.splitlines()[-1], parse_constant=refuse)
-
-
-def refusal(*arguments):
-    """The one sentence on stderr of a command that fails by the user's fault."""
-    code, out, err = run(*arguments)
-    assert code == 2
-    assert out == ""
-    assert err.count("\n") == 1, err
-    assert err.startswith(f"geopurify {arguments[0]}: ")
-    return err
 
 
 @pytest.fixture(scope="module")

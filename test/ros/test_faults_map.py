@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from std_srvs.srv import SetBool, Trigger
 
+from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.data.map_file import load_map, save_map
 from geopurify_ros.srv import MapFile, Query
 
@@ -257,49 +258,44 @@ def test_bad_images_after_good_ones_are_told_in_the_diagnostics(harness):
 # --- the encoder and the purifier
 
 
-def test_a_query_during_purification_waits_and_is_answered(harness):
-    pipeline, real = harness.node.worker.pipeline, type(harness.node.worker.pipeline).purify
+def test_a_query_during_purification_is_answered_at_once_and_frames_are_fused(
+    harness, monkeypatch
+):
     running, go_on = threading.Event(), threading.Event()
+    run = PurifyJob.run
 
-    def slow():
+    def slow(job, is_unwanted):
+        made = run(job, is_unwanted)
         running.set()
-        assert go_on.wait(10)
-        return real(pipeline)
+        assert go_on.wait(20)
+        return made
 
-    pipeline.purify = slow
+    monkeypatch.setattr(PurifyJob, "run", slow)
+    reports = []
     try:
-        harness.node.worker.request_purify(lambda _: None)
+        harness.node.worker.request_purify(reports.append)
         assert running.wait(10)
-        client = harness.camera.create_client(Query, "mapping/query")
-        harness.wait(client.service_is_ready, "the service")
-        future = client.call_async(Query.Request(prompts=["red"]))
-        received = harness.counts()["received"]
-        harness.camera.send()
-        harness.wait(lambda: harness.counts()["received"] > received, "images still arrive")
-        assert not future.done()
-        go_on.set()
-        harness.wait(future.done, "the answer")
-        assert future.result().success
+        response = harness.call(Query, "query", Query.Request(prompts=["red"]))
+        assert response.success
+        harness.fuse(2)
+        assert not reports
     finally:
-        del pipeline.purify
+        go_on.set()
+    harness.wait(lambda: reports, "the purification")
     harness.assert_alive()
 
 
-def test_a_purification_that_raises_is_named_and_the_map_stays(harness):
-    pipeline = harness.node.worker.pipeline
-
-    def broken():
+def test_a_purification_that_raises_is_named_and_the_map_stays(harness, monkeypatch):
+    def broken(*_arguments):
         raise RuntimeError("no memory left")
 
-    pipeline.purify = broken
     before = state(harness)
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(PurifyJob, "run", broken)
         response = harness.call(Trigger, "purify", Trigger.Request())
         assert not response.success
         assert "no memory left" in response.message
         harness.wait_for_fault("purifier", "no memory left", "the map is kept")
-    finally:
-        del pipeline.purify
     assert same(state(harness), before)
     assert harness.call(Trigger, "purify", Trigger.Request()).success
     harness.assert_alive()
