@@ -315,7 +315,7 @@ def test_older_files_of_many_images_are_not_turned_by_one_frame(tmp_path, saved)
     assert load_map(tmp_path / "old.safetensors")[0].up_sum[2] == pytest.approx(50, rel=1e-3)
 
 
-def purified_map(count=2000, width=16, rank=5):
+def purified_map(count=2000, width=96, rank=66):
     """A map whose features use few directions, purified."""
     config = with_values(Config(), {"purify.embedding": "geometric", "purify.iterations": 3})
     generator = torch.Generator().manual_seed(3)
@@ -344,8 +344,8 @@ def test_a_map_brings_its_basis_and_gives_the_same_labels_bit_by_bit(tmp_path):
     """Also where the map has grown since: another basis would fit it as well."""
     pipeline, path = purified_map(), tmp_path / "m.safetensors"
     basis = pipeline.map.basis
-    assert basis.shape == (16, 5)
-    pipeline.map.basis = torch.linalg.qr(basis[:, torch.randperm(5)]).Q.contiguous()
+    assert basis.shape == (96, 66)
+    pipeline.map.basis = torch.linalg.qr(basis[:, torch.randperm(66)]).Q.contiguous()
     pipeline.purify()
     asked = TextQuery(("a", "b"), ("c", "d"), 0.2)
     expected = pipeline.query(asked)

@@ -22,6 +22,7 @@ MOST_SAMPLED = 20_000  # voxels; their second moment is as good as that of all
 # Share of the energy that a derived basis leaves out: builtin's own basis leaves out as much of
 # the features of rooms it never saw, and keeps 99.5 % of the labels (docs/log).
 _LEFT_OUT = 0.002
+_FEWEST_DIRECTIONS = 64  # fewer save little, and what is rare in a map may hang on the last ones
 _WORTH_IT = 0.75  # of all directions: beyond that leaving some out saves too little
 # Share of the energy outside a basis from which on it does not fit the features any more.
 _MISFIT = 0.005
@@ -103,7 +104,7 @@ def derived(moment: Tensor) -> FeatureBasis:
     """The smallest basis that leaves out next to nothing of features with this second moment."""
     vectors, energy = directions(moment)
     enough = torch.cumsum(energy, dim=0) < 1.0 - _LEFT_OUT
-    rank = int(enough.sum()) + 1
+    rank = max(int(enough.sum()) + 1, _FEWEST_DIRECTIONS)
     if rank > _WORTH_IT * len(energy):
         return whole(len(energy), vectors.device)
     return FeatureBasis(vectors[:, :rank].contiguous(), MAP)

@@ -21,7 +21,7 @@ from geopurify_ros.core.purification.basis import (
 )
 from geopurify_ros.errors import InputError
 
-WIDTH, RANK = 64, 12
+WIDTH, RANK = 128, 80
 CPU = torch.device("cpu")
 
 
@@ -88,7 +88,14 @@ def test_features_of_few_directions_are_kept_whole_in_as_many():
     torch.testing.assert_close(
         basis.expanded(features @ basis.vectors), features, rtol=0, atol=1e-5)
     assert basis.misfit(second_moment([features], WIDTH, CPU)) < 1e-6
-    assert basis.misfit(second_moment([features_in(planes(9), 500)], WIDTH, CPU)) > 0.5
+    assert basis.misfit(second_moment([features_in(planes(9), 500)], WIDTH, CPU)) > 0.3
+
+
+@pytest.mark.parametrize(("width", "rank"), [(3, 2), (64, 9), (128, 9)])
+def test_a_few_directions_save_nothing_worth_what_hangs_on_them(width, rank):
+    vectors = torch.linalg.qr(torch.randn((width, rank), generator=torch.Generator())).Q
+    basis = derived(second_moment([features_in(vectors, 2000)], width, CPU))
+    assert (basis.rank, basis.origin) == ((64, MAP) if width > 64 else (width, ALL))
 
 
 def test_features_of_full_rank_keep_all_directions():
@@ -114,7 +121,7 @@ def test_a_basis_stays_while_it_fits():
     assert basis_for(chunks, WIDTH, CPU, first)[0] is first
     other = (features_in(planes(9), 1400),)
     second, misfit = basis_for(other, WIDTH, CPU, first)
-    assert misfit > 0.5
+    assert misfit > 0.3
     assert second.misfit(second_moment(other, WIDTH, CPU)) < 1e-6
     few = (features_in(planes(9), 999),)
     assert basis_for(few, WIDTH, CPU, first)[0] is first
@@ -147,7 +154,7 @@ def test_a_map_keeps_its_basis_and_says_when_it_takes_another():
 def test_features_of_full_rank_are_told_once():
     pipeline = pipeline_with(features_in(torch.eye(WIDTH), 1500))
     assert pipeline.purify().news == (
-        "the features of named use all directions: 64 of 64 directions are kept from now on")
+        "the features of named use all directions: 128 of 128 directions are kept from now on")
     assert pipeline.purify().news == ""
 
 
