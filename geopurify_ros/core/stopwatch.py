@@ -15,7 +15,7 @@ _KEPT = 200
 
 
 class Stopwatch:
-    """Wall time per named stage; measured on one thread, read on any."""
+    """Wall time per named stage; safe between threads."""
 
     def __init__(self, device: torch.device) -> None:
         """Nothing measured yet; CUDA work is waited for before the clock is read."""

@@ -56,8 +56,7 @@ class BuiltinEncoder:
         self.feature_dim = builtin.text.project.out_features
         self.logit_scale = builtin.logit_scale
         self.about = builtin.about
-        basis = read_basis(basis_path(path), self.id, self.feature_dim)
-        if basis is not None:
+        if (basis := read_basis(basis_path(path), self.id, self.feature_dim)) is not None:
             self.basis = basis.to(device)
         self._device = device
         self._text, self._splitter = builtin.text, builtin.splitter

@@ -56,6 +56,10 @@ class Reporter:
         self._lock = threading.Lock()
         self._last: dict[tuple[str, str], tuple[float, int]] = {}
 
+    def tell(self, topic: str, sentence: str) -> None:
+        """Say what is no fault."""
+        self._logger.info(f"{topic}: {sentence}")
+
     def warn(self, topic: str, sentence: str, kind: str | None = None) -> None:
         """Say `sentence` of `topic`; `kind` names the fault, else it is without its numbers."""
         key, now = (topic, kind or without_numbers(sentence)), time.monotonic()

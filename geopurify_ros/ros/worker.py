@@ -240,7 +240,7 @@ class MappingWorker(Guarded):
         report = self.last_purify = self.pipeline.accept(run.result())
         give_back()
         if report.news:
-            self._reporter.warn("purify", report.news)
+            self._reporter.tell("purify", report.news)
         with self._wake:
             if not self._purify_is_due:  # who asked meanwhile asked for this
                 run.done += self._purify_done

@@ -22,7 +22,7 @@ from geopurify_ros.ros.worker import MappingWorker
 class Log(list):
     """Warnings as a list."""
 
-    warning = list.append
+    warning = info = list.append
 
 
 class Listener:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.config import PurifyConfig
+from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
-from geopurify_ros.core.purification.affinity import affinity_weights, row_entropy
+from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropy
 from geopurify_ros.core.purification.basis import FeatureBasis, basis_for
 from geopurify_ros.core.purification.gate import Effect, best_texts, effect_of, objection
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
@@ -59,24 +60,34 @@ class PurifyJob:
                 embeddings = embeddings_of(self.shot, index, kind, self.student)
         if is_unwanted():
             return None
+        affinity = self._affinity(index, coords, embeddings)
+        if is_unwanted():
+            return None
+        found = self._pooled(affinity, is_unwanted)
+        if found is None or self.vocabulary is None:
+            return found
+        return self._judged(found, self.vocabulary)
+
+    def _affinity(self, index: BlockIndex, coords: Tensor, embeddings: Tensor) -> Affinity:
         with self.stopwatch.measure("purify"):
             # the K nearest other voxels, at most 8 voxels away (6.3)
             graph = nearest_neighbors(index, coords, self.settings.neighbors)
             # A_ij, a soft-max of alpha e_i . e_j over them (1.9)
-            affinity = affinity_weights(embeddings, graph, self.settings.affinity_scale)
-        if is_unwanted():
-            return None
+            return affinity_weights(embeddings, graph, self.settings.affinity_scale)
+
+    def _pooled(self, affinity: Affinity, is_unwanted: IsUnwanted) -> Purified | None:
+        shot, rounds = self.shot, self.settings.iterations
         with self.stopwatch.measure("pool"):
-            shot, rounds = self.shot, self.settings.iterations
-            basis, misfit = basis_for(shot.features, shot.feature_dim, coords.device, self.basis)
+            basis, misfit = basis_for(
+                shot.features, shot.feature_dim, shot.coords.device, self.basis
+            )
             # F <- A F, T rounds (1.9), in the basis: it is linear
             pooled = pooled_in(
                 basis, shot.features, shot.weights(), affinity, rounds, is_unwanted
             )
         if pooled is None:
             return None
-        found = Purified(basis, *pooled, affinity, row_entropy(affinity), misfit)
-        return found if self.vocabulary is None else self._judged(found, self.vocabulary)
+        return Purified(basis, *pooled, affinity, row_entropy(affinity), misfit)
 
     def _judged(self, found: Purified, vocabulary: Tensor) -> Purified:
         """With the gate's judgement (5.1) on the best names of a vocabulary (L, D)."""
