@@ -6,7 +6,6 @@ what counts. `equal` says that both gave the same result.
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 from collections.abc import Callable
@@ -241,7 +240,15 @@ def format_bench(result: dict[str, Any]) -> str:
             f"{name:22} {case['median_ms']:9.2f} ms  x{case['ratio']} against {case['peer']} "
             f"({case['peer_ms']} ms), equal: {case['equal']}"
         )
-    lines.append("query, by voxels: " + json.dumps(result["cases"]["query"]["by_voxels"]))
+    query = result["cases"]["query"]
+    lines.append(
+        f"a purified voxel takes {query['kept_bytes_per_voxel']:.0f} bytes, and "
+        f"{query['affinity_bytes_per_voxel']:.0f} of affinity"
+    )
+    lines += [
+        f"query of {voxels:,} voxels: {of['cpu_ms']:.0f} ms of processor time, raw labels "
+        f"{of['raw_cpu_ms']:.0f} ms more" for voxels, of in query["by_voxels"].items()
+    ]  # fmt: skip
     return "\n".join(lines)
 
 
