@@ -63,12 +63,17 @@ class Purifier:
     def begin(self, job: PurifyJob, done: list[Done]) -> None:
         """Run a job; `done` wait for its result."""
         run = Run(job, done)
-        with self._lock:
-            self._run = run
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._work, args=(run, self._thread), name="purification", daemon=True
         )
-        self._thread.start()
+        with self._lock:
+            self._run = run
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no thread
+            self.discard()
+            raise
+        self._thread = thread
 
     def take(self) -> Run | None:
         """The run that is over, once; None where none is."""

@@ -356,6 +356,22 @@ def test_a_snapshot_that_cannot_be_taken_is_an_error_too(worker, held, monkeypat
     assert worker.failing == {}
 
 
+def test_a_system_that_gives_no_thread_is_an_error_too(worker, held, monkeypatch):
+    def none_left(_thread):
+        raise RuntimeError("can't start new thread")
+
+    reports = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        worker.request_purify(reports.append)
+        wait(lambda: reports, "the error")
+    assert "can't start new thread" in str(reports[0])
+    held.go_on.set()
+    worker.request_purify(reports.append)
+    wait(lambda: len(reports) == 2, "the next one")
+    assert worker.failing == {}
+
+
 def test_a_card_that_is_lost_while_it_purifies_is_told_as_such(worker, held, monkeypatch):
     held.error = RuntimeError("CUDA error: an illegal memory access was encountered")
     reports = []
