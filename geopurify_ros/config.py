@@ -110,15 +110,18 @@ class QueryConfig:
 
     initial: str = setting("", 'prompts active from the start, "chair, table"')
     negatives: str = setting(
-        "wall, floor, ceiling, object, background",
-        "what a voxel may be instead of a prompt; those also asked for are left out",
+        "auto",
+        "what a voxel may be instead of a prompt: auto takes all that the encoder can name (see "
+        'docs/answers.md), or a list as "wall, floor"; those also asked for are left out',
         live=True,
     )
     threshold: float = setting(
-        0.4, "lowest score of a label; below it is not there", low=0.0, high=1.0, live=True
+        0.2, "lowest score of a label; with auto negatives a probability", low=0.0, high=1.0,
+        live=True,
     )
     min_voxels: int = setting(
-        8, "a prompt with fewer labelled voxels is not there", low=1, high=1000000, live=True
+        8, "a thing needs so many voxels in one connected piece; with auto negatives a fifth of "
+        "what its kind usually shows, where that is more", low=1, high=1000000, live=True,
     )
     max_prompts: int = setting(
         64, "longest list of prompts accepted", low=1, high=1000, live=True

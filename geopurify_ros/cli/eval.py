@@ -17,11 +17,14 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     add_config(one)
     add_depth_unit(one)
     add_every(one)
+    one.add_argument("--queries", action="store_true",
+                     help="ask for names as a user does, present and absent ones, as well")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Map the sequence and compare the labels with its truth."""
     from geopurify_ros.data.readers.formats import open_labeled
+    from geopurify_ros.evaluate.queries import evaluate_queries, format_queries
     from geopurify_ros.evaluate.runner import evaluate, format_scores, map_sequence
     from geopurify_ros.offline.pipeline import new_pipeline
 
@@ -30,4 +33,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     mapped = map_sequence(sequence, new_pipeline(config), args.every)
     result = evaluate(mapped, args.sequence.resolve().name)
     say(args, format_scores(result))
+    if args.queries:
+        result["queries"] = evaluate_queries(mapped)
+        say(args, format_queries(result["queries"]))
     return result

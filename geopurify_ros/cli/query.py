@@ -19,6 +19,8 @@ def add_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--out", type=Path, help="labelled point cloud to write (.ply)")
     one.add_argument("--png", type=Path, nargs="?", const=Path(""),
                      help="picture to write; without a name beside --out")
+    one.add_argument("--explain", action="store_true",
+                     help="say how each prompt was read, and what things would be instead")
     add_config(one)
 
 
@@ -34,12 +36,27 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     asked = names_voxel_size(args)
     result = query_file(args.map, args.prompts, config_of(args), args.out, png, asked)
     for one in result["prompts"]:
-        text = "{prompt}: not there"
-        if one["unreadable"]:
-            text += " ({unreadable})"
-        if one["found"]:
-            x, y, z = one["best_position_m"]
-            text = "{prompt}: found, {num_voxels} voxels, score {score:.2f}, "
-            text += f"best at x {x:.2f} y {y:.2f} z {z:.2f} m"
-        say(args, text.format(**one))
+        say(args, _sentence(one, args.explain))
     return result
+
+
+def _sentence(one: dict[str, Any], explain: bool) -> str:
+    """What a map says of one prompt."""
+    if one["unreadable"]:
+        return "{prompt}: not there ({unreadable})".format(**one)
+    if one["found"]:
+        x, y, z = one["best_position_m"]
+        pieces = "1 piece" if one["num_pieces"] == 1 else f"{one['num_pieces']} pieces"
+        text = f"{{prompt}}: found, {{num_voxels}} voxels in {pieces}, score {{score:.2f}}, "
+        text += f"best at x {x:.2f} y {y:.2f} z {z:.2f} m"
+    else:
+        text = "{prompt}: not there"
+        if one["nearest"]:
+            text += "; nearest: {nearest} {nearest_score:.2f}"
+    if explain and one["read_as"] != one["prompt"]:
+        text += '; read as "{read_as}"'
+    if explain and one["otherwise"]:
+        text += "; instead it would be mostly: {otherwise}"
+    if explain and not one["is_calibrated"]:
+        text += "; the score is not calibrated"
+    return text.format(**one)

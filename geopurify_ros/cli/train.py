@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from geopurify_ros.cli import (
+    train_answers,
     train_basis,
     train_encoder,
     train_rooms,
@@ -19,7 +20,8 @@ ABOUT = "make training data, and train"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A subcommand for each."""
     what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-    for group in (train_rooms, train_encoder, train_basis, train_students, train_studies):
+    for group in (train_rooms, train_encoder, train_basis, train_answers, train_students,
+                  train_studies):
         group.add_commands(what)
 
 

@@ -9,7 +9,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.labelling import answered
 from geopurify_ros.core.answers.query import TextQuery
-from geopurify_ros.core.answers.texts import encode_texts
+from geopurify_ros.core.answers.question import Asking
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.fusion import frame_points, fuse_frame
@@ -38,7 +38,7 @@ class Pipeline:
         self.encoder, self.config, self.student = encoder, config, student
         self.device = torch.device(device)
         self.stopwatch = Stopwatch(self.device)
-        self._knows = EncoderSide(encoder, self.device)
+        self.knows, self._asking = EncoderSide(encoder, self.device), Asking(encoder, self.device)
         self.replace_map(VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device))
 
     @property
@@ -74,7 +74,7 @@ class Pipeline:
         """A purification of the map as it is now, to be run on any thread and then accepted."""
         return PurifyJob(
             self.lifted.snapshot(), self.config.purify, self.student,
-            self._knows.basis_of(self.map), self._knows.vocabulary, self.stopwatch,
+            self.knows.basis_of(self.map), self.knows.vocabulary, self.stopwatch,
         )  # fmt: skip
 
     def accept(self, made: Purified | None) -> PurifyReport:
@@ -82,7 +82,7 @@ class Pipeline:
         self.num_purifications += 1
         if made is None:
             return PurifyReport(self.num_purifications, len(self.map), 0.0)
-        news = self._knows.settle(self.map, made)
+        news = self.knows.settle(self.map, made)
         self.result = made
         return PurifyReport(
             self.num_purifications, len(made), made.entropy, made.basis.rank, news
@@ -95,11 +95,11 @@ class Pipeline:
         Raw labels of all are made where they are wanted, and where the gate (5.1) needs them.
         """
         with self.stopwatch.measure("text"):
-            texts = encode_texts(self.encoder, asked.texts, self.device)
+            question = self._asking.question(asked, self.knows, self.map.voxel_size_m)
         with self.stopwatch.measure("query"):
-            # scaled cosines of features and texts (1.1), soft-max over the texts (1.10)
+            # scaled cosines of features and texts (1.1), the best of all alternatives (1.10)
             settings = self.config.purify
-            return answered(self.lifted, self.result, texts, asked, settings, with_raw)
+            return answered(self.lifted, self.result, question, settings, with_raw)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel, pooled with the affinity of the last purification (1.9)."""

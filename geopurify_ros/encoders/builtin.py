@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import Conv2d
 from torch.nn.functional import interpolate
 
+from geopurify_ros.core.mapping.encoder import AnswerProfile
+from geopurify_ros.encoders.answers_file import answers_path, read_answers
 from geopurify_ros.encoders.basis_file import basis_path, read_basis
 from geopurify_ros.encoders.builtin_file import read_builtin
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels
@@ -35,7 +37,10 @@ class BuiltinEncoder:
     """Dense features of stride 4 and sentence vectors (see module)."""
 
     reads = "builtin reads English"
-    basis: Tensor  # where the file has one beside it
+    # where the file has them beside it
+    basis: Tensor
+    vocabulary: tuple[str, ...]
+    answer_profile: AnswerProfile
 
     def __init__(
         self, device: torch.device, path: Path = BUILTIN_FILE, dtype: torch.dtype | None = None
@@ -49,7 +54,7 @@ class BuiltinEncoder:
 
         Raises:
             ConfigError: the device cannot compute in `dtype`.
-            CheckpointError: the file is missing or damaged, or the basis beside it is.
+            CheckpointError: the file is missing or damaged, or what lies beside it is.
         """
         builtin = read_builtin(path)
         self.id = builtin.id
@@ -58,6 +63,8 @@ class BuiltinEncoder:
         self.about = builtin.about
         if (basis := read_basis(basis_path(path), self.id, self.feature_dim)) is not None:
             self.basis = basis.to(device)
+        if (known := read_answers(answers_path(path), self.id)) is not None:
+            self.vocabulary, self.answer_profile = known
         self._device = device
         self._text, self._splitter = builtin.text, builtin.splitter
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -49,12 +49,12 @@ class ClassScores:
     @property
     def miou(self) -> float:
         """Mean IoU over the classes present."""
-        return _mean(list(self.iou.values()))
+        return mean_of(list(self.iou.values()))
 
     @property
     def macc(self) -> float:
         """Mean accuracy over the classes present."""
-        return _mean(list(self.accuracy.values()))
+        return mean_of(list(self.accuracy.values()))
 
     def foreground(self) -> ClassScores:
         """The same without wall, floor and ceiling."""
@@ -90,5 +90,7 @@ def boundary_band(
     return differs.any(dim=1) & (truth > 0)
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+def mean_of(values: Sequence[float]) -> float:
+    """Mean of the values that are numbers; NaN where none is."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else float("nan")

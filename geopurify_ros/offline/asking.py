@@ -13,13 +13,13 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.palette import label_colors
 from geopurify_ros.core.answers.query import (
-    PromptAnswer,
+    TextQuery,
     VoxelLabels,
     make_query,
     parse_negatives,
     parse_prompts,
-    summarize,
 )
+from geopurify_ros.core.answers.summary import PromptAnswer, summarize
 from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.data.export import write_labeled_ply
@@ -49,10 +49,18 @@ def ask(pipeline: Pipeline, text: str) -> Found:
     """
     settings = pipeline.config.query
     prompts = parse_prompts(text, settings.max_prompts)
-    asked = make_query(prompts, parse_negatives(settings.negatives), settings.threshold)
-    answer = pipeline.query(asked)
-    centers_m = pipeline.map.centers_m()
-    return Found(answer, summarize(asked, answer.purified, centers_m, settings.min_voxels))
+    asked = make_query(
+        prompts, parse_negatives(settings.negatives), settings.threshold, settings.min_voxels
+    )
+    return found_by(pipeline, asked, with_raw=True)
+
+
+def found_by(pipeline: Pipeline, asked: TextQuery, with_raw: bool = False) -> Found:
+    """What a map holds of a query that is made already."""
+    answer = pipeline.query(asked, with_raw)
+    voxels = pipeline.map
+    found = summarize(asked, answer.purified, voxels.coords(), voxels.voxel_size_m)
+    return Found(answer, found)
 
 
 def query_file(
@@ -82,9 +90,7 @@ def query_file(
         "changed_fraction": answer.changed_fraction,
         "purification": {**dataclasses.asdict(answer.effect), "declined": answer.objection},
         "prompts": [
-            {"prompt": one.prompt, "found": one.found, "score": one.score,
-             "num_voxels": one.num_voxels, "best_position_m": one.best_position_m,
-             "unreadable": unreadable(pipeline.encoder, one.prompt)}
+            {**vars(one), "unreadable": unreadable(pipeline.encoder, one.prompt)}
             for one in found.prompts
         ],
         "out": str(out) if out else None,

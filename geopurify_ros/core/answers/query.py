@@ -13,6 +13,7 @@ from geopurify_ros.errors import InputError
 NOT_THERE = 0  # label of a voxel that is none of the prompts; prompt i has label i + 1
 MAX_PROMPT_LENGTH = 200  # characters; text towers cut longer ones without a word
 _QUOTES = str.maketrans("“”„", '"' * 3)
+AUTO = "auto"  # negatives: the vocabulary of the encoder
 MAX_NEGATIVES = 1000  # beside the prompts, which query.max_prompts limits
 
 
@@ -22,18 +23,25 @@ class TextQuery:
 
     Attributes:
         prompts: active prompts, distinct.
-        negatives: what else a voxel may be; never among the prompts.
+        negatives: what else a voxel may be; never among the prompts. None: whatever the encoder's
+            vocabulary names, see `alternatives`.
         threshold: lowest score of a labelled voxel; 0 labels every voxel that no negative wins.
+        min_voxels: of the largest connected piece of a thing that is found.
     """
 
     prompts: tuple[str, ...]
-    negatives: tuple[str, ...] = ()
+    negatives: tuple[str, ...] | None = ()
     threshold: float = 0.0
+    min_voxels: int = 1
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Prompts, then negatives: the columns of the scores."""
-        return self.prompts + self.negatives
+        """Prompts, then the negatives that are listed: the columns of the scores."""
+        return self.prompts + (self.negatives or ())
+
+    def with_negatives(self, negatives: tuple[str, ...]) -> TextQuery:
+        """The same with other negatives, without those that are asked for."""
+        return make_query(self.prompts, negatives, self.threshold, self.min_voxels)
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,32 @@ class VoxelLabels:
     Attributes:
         label: (V,) int64, 0 = not there, i = the i-th prompt.
         score: (V,) float32, 0..1, of the label (of the best prompt where the label is 0).
+        reasons: what else the voxels could be; None for a query with listed negatives.
     """
 
     label: Tensor
     score: Tensor
+    reasons: Reasons | None = None
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why the labels are what they are.
+
+    Attributes:
+        texts: all that was compared.
+        otherwise: (V,) int64, number of the text that a voxel would be instead of its best prompt.
+        nearest: per prompt, (number of the text that wins, score of the prompt) at the voxel where
+            the prompt has the best prospects.
+        read_as: per prompt, the text that stood for it.
+        is_calibrated: whether scores are probabilities, measured on validation rooms.
+    """
+
+    texts: tuple[str, ...]
+    otherwise: Tensor
+    nearest: tuple[tuple[int, float], ...]
+    read_as: tuple[str, ...]
+    is_calibrated: bool
 
 
 def parse_prompts(text: str, max_prompts: int) -> tuple[str, ...]:
@@ -67,12 +97,14 @@ def _split(text: str) -> list[str]:
     return next(csv.reader([plain], skipinitialspace=True), [])
 
 
-def parse_negatives(text: str) -> tuple[str, ...]:
-    """The distinct negatives of "wall, floor"; none of an empty text.
+def parse_negatives(text: str) -> tuple[str, ...] | None:
+    """The distinct negatives of "wall, floor"; none of an empty text, None of "auto".
 
     Raises:
         InputError: nothing but spaces and commas, or too much.
     """
+    if text.strip().casefold() == AUTO:
+        return None
     return parse_prompts(text, MAX_NEGATIVES) if text else ()
 
 
@@ -100,11 +132,15 @@ def check_prompts(texts: list[str], max_prompts: int) -> tuple[str, ...]:
 
 
 def make_query(
-    prompts: tuple[str, ...], negatives: tuple[str, ...], threshold: float
-) -> TextQuery:
+    prompts: tuple[str, ...], negatives: tuple[str, ...] | None, threshold: float,
+    min_voxels: int = 1,
+) -> TextQuery:  # fmt: skip
     """A query whose negatives leave out what is asked for (also as a word of a prompt)."""
+    if negatives is None:
+        return TextQuery(prompts, None, threshold, min_voxels)
     asked = {word for p in prompts for word in (p.lower(), *p.lower().split())}
-    return TextQuery(prompts, tuple(n for n in negatives if n.lower() not in asked), threshold)
+    rest = tuple(n for n in negatives if n.lower() not in asked)
+    return TextQuery(prompts, rest, threshold, min_voxels)
 
 
 def label_voxels(
@@ -120,39 +156,3 @@ def label_voxels(
     if query.negatives:
         there &= best >= negatives.amax(dim=1)
     return VoxelLabels(torch.where(there, best_prompt + 1, NOT_THERE), score)
-
-
-@dataclass(frozen=True)
-class PromptAnswer:
-    """What the map holds for one prompt; `best_position_m` is None when there is no voxel."""
-
-    prompt: str
-    found: bool
-    score: float
-    num_voxels: int
-    best_position_m: tuple[float, float, float] | None
-
-
-def summarize(
-    query: TextQuery,
-    labels: VoxelLabels,
-    centers_m: Tensor,  # (V, 3) float64
-    min_voxels: int,
-) -> list[PromptAnswer]:
-    """One answer per prompt: found when at least `min_voxels` voxels carry its label."""
-    return [
-        _summarize_one(prompt, number + 1, labels, centers_m, min_voxels)
-        for number, prompt in enumerate(query.prompts)
-    ]
-
-
-def _summarize_one(
-    prompt: str, label: int, labels: VoxelLabels, centers_m: Tensor, min_voxels: int
-) -> PromptAnswer:
-    rows = torch.nonzero(labels.label == label).squeeze(1)
-    if len(rows) == 0:
-        return PromptAnswer(prompt, False, 0.0, 0, None)
-    best = rows[labels.score[rows].argmax()]
-    x, y, z = centers_m[best].tolist()
-    found = len(rows) >= min_voxels
-    return PromptAnswer(prompt, found, float(labels.score[best]), len(rows), (x, y, z))

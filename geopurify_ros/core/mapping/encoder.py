@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -67,6 +69,37 @@ class Vocabulary(Protocol):
     """What an encoder offers beside that names what the world may hold, asked for or not."""
 
     vocabulary: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnswerProfile:
+    """What is known of the names of a vocabulary, and how far answers can be trusted.
+
+    Attributes:
+        synonyms: other words for a name -> the name.
+        areas_m2: name -> the surface that a thing of it usually shows; not known of all.
+        same_similarity: cosine from which two texts say the same; above 1: by words alone.
+        slope: of the calibration, see `answers.leads`; 0: nobody calibrated the encoder.
+        offset: of it.
+    """
+
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    areas_m2: Mapping[str, float] = field(default_factory=dict)
+    same_similarity: float = 2.0
+    slope: float = 0.0
+    offset: float = 0.0
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether scores are probabilities."""
+        return self.slope > 0
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """What an encoder with a vocabulary offers beside that knows more of it."""
+
+    answer_profile: AnswerProfile
 
 
 def dtype_name(encoder: ImageTextEncoder) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import threading
 
 import torch
 from torch import Tensor
@@ -30,18 +30,26 @@ class EncoderSide:
             InputError: the encoder's basis is none, or of another width than its features.
         """
         self._encoder, self._device = encoder, device
+        self._vectors: Tensor | None = None
+        self._lock = threading.Lock()
         self._basis: FeatureBasis | None = None
         if isinstance(encoder, Based):
             vectors = checked(encoder.basis, encoder.feature_dim).to(device)
             self._basis = FeatureBasis(vectors, ENCODER)
 
-    @cached_property
-    def vocabulary(self) -> Tensor | None:  # (L, D)
-        """Vectors of the encoder's vocabulary; None: it has none."""
-        if not isinstance(self._encoder, Vocabulary):
-            return None
-        vectors = self._encoder.encode_text(self._encoder.vocabulary)
-        return vectors.to(self._device, torch.float32)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The encoder's vocabulary; empty: it has none."""
+        return self._encoder.vocabulary if isinstance(self._encoder, Vocabulary) else ()
+
+    @property
+    def vocabulary(self) -> Tensor | None:  # (A, D)
+        """Vectors of the names, None where there are none; encoded once, by who comes first."""
+        with self._lock:
+            if self._vectors is None and self.names:
+                vectors = self._encoder.encode_text(self.names)
+                self._vectors = vectors.to(self._device, torch.float32)
+            return self._vectors
 
     def basis_of(self, voxels: VoxelMap) -> FeatureBasis | None:
         """The basis of a map so far: its own, else that of the encoder."""

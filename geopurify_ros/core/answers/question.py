@@ -1,0 +1,126 @@
+"""A query as the map is asked it: texts as vectors, and who rivals whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.core.answers.alternatives import Alternatives, Reading
+from geopurify_ros.core.answers.query import TextQuery
+from geopurify_ros.core.answers.texts import EncodedTexts, encode_texts
+from geopurify_ros.core.mapping.encoder import AnswerProfile, ImageTextEncoder, Profiled
+from geopurify_ros.core.purification.encoder_side import EncoderSide
+
+# Where neither the user nor the encoder says what else there could be
+USUAL_NEGATIVES = ("wall", "floor", "ceiling", "object", "background")
+_LEAST_SHARE = 0.2  # of the surface that a thing of a name usually shows
+_UNKNOWN_AREA_M2 = 0.075  # the least surface of a thing whose size is not known
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Alternatives to the L prompts of a query.
+
+    Attributes:
+        names: of the A alternatives.
+        spared: (L, A) bool, those that are no rivals of a prompt.
+        spared_later: (L, A) bool, the same once a prompt was not found with its heads.
+        readings: of the prompts.
+        least_voxels: per prompt, what a thing of it must at least consist of.
+        profile: what is known of the names.
+    """
+
+    names: tuple[str, ...]
+    spared: Tensor
+    spared_later: Tensor
+    readings: tuple[Reading, ...]
+    least_voxels: tuple[int, ...]
+    profile: AnswerProfile
+
+    @cached_property
+    def has_second_try(self) -> bool:
+        """Whether any prompt has heads."""
+        return bool((self.spared != self.spared_later).any())
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, in vectors.
+
+    Attributes:
+        asked: by the user.
+        texts: prompts, then alternatives or negatives.
+        rivals: where the alternatives are the encoder's vocabulary; None: a list of negatives.
+    """
+
+    asked: TextQuery
+    texts: EncodedTexts
+    rivals: Rivals | None
+
+
+class Asking:
+    """Makes questions for one encoder; it keeps what it worked out about the vocabulary."""
+
+    def __init__(self, encoder: ImageTextEncoder, device: torch.device) -> None:
+        """For maps on `device`."""
+        self._encoder, self._device = encoder, device
+        self._profile = encoder.answer_profile if isinstance(encoder, Profiled) else (
+            AnswerProfile())  # fmt: skip
+
+    def question(self, asked: TextQuery, knows: EncoderSide, voxel_size_m: float) -> Question:
+        """`knows`: the vocabulary, which is encoded if that has not happened yet."""
+        vectors = knows.vocabulary if asked.negatives is None else None
+        if vectors is None:
+            plain = asked.with_negatives(USUAL_NEGATIVES) if asked.negatives is None else asked
+            return Question(plain, encode_texts(self._encoder, plain.texts, self._device), None)
+        names = knows.names
+        typed = encode_texts(self._encoder, asked.prompts, self._device)
+        readings = self._readings(asked, typed, names, vectors)
+        place = {name: k for k, name in enumerate(names)}
+        prompts = torch.stack([
+            typed.vectors[k] if reading.text not in place else vectors[place[reading.text]]
+            for k, reading in enumerate(readings)
+        ]) if readings else typed.vectors  # fmt: skip
+        texts = EncodedTexts(
+            torch.cat((prompts, vectors)),
+            torch.cat((typed.is_unreadable, typed.is_unreadable.new_zeros(len(names)))),
+            typed.logit_scale, typed.has_gaps,
+        )  # fmt: skip
+        spared = [[name in reading.spared for name in names] for reading in readings]
+        later = [[name in reading.spared | reading.heads for name in names]
+                 for reading in readings]  # fmt: skip
+        shape = (len(readings), len(names))
+        return Question(asked, texts, Rivals(
+            names, _mask(spared, shape, self._device), _mask(later, shape, self._device), readings,
+            tuple(self._least(reading, asked.min_voxels, voxel_size_m) for reading in readings),
+            self._profile,
+        ))  # fmt: skip
+
+    def _readings(
+        self, asked: TextQuery, typed: EncodedTexts, names: tuple[str, ...], vectors: Tensor
+    ) -> tuple[Reading, ...]:
+        known = Alternatives(names, self._profile.synonyms, self._profile.same_similarity)
+        likeness = (typed.vectors @ vectors.T).tolist()
+        found = [
+            known.read(prompt, dict(zip(names, row, strict=True)))
+            for prompt, row in zip(asked.prompts, likeness, strict=True)
+        ]
+        said = [reading.text for reading in found]
+        # "sofa, couch": read alike they would share every voxel; each keeps its own vector
+        return tuple(
+            reading if said.count(reading.text) == 1
+            else Reading(prompt, reading.name, reading.spared, reading.heads)
+            for prompt, reading in zip(asked.prompts, found, strict=True)
+        )  # fmt: skip
+
+    def _least(self, reading: Reading, min_voxels: int, voxel_size_m: float) -> int:
+        area_m2 = self._profile.areas_m2.get(reading.name)
+        least_m2 = _UNKNOWN_AREA_M2 if area_m2 is None else _LEAST_SHARE * area_m2
+        return max(min_voxels, round(least_m2 / voxel_size_m**2))
+
+
+def _mask(rows: list[list[bool]], shape: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.tensor(rows, dtype=torch.bool, device=device).reshape(shape)

@@ -1,0 +1,113 @@
+"""What the map holds for each prompt, in numbers and words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geopurify_ros.core.answers.pieces import connected_pieces, inside_position
+from geopurify_ros.core.answers.query import Reasons, TextQuery, VoxelLabels
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class PromptAnswer:
+    """What the map holds for one prompt; positions in metres, in the frame of the map.
+
+    Attributes:
+        prompt: as asked.
+        found: whether one connected piece has enough voxels.
+        score: mean over the largest piece: with a calibrated encoder, the probability that it is
+            the prompt.
+        num_voxels: that carry the label.
+        num_pieces: connected pieces of them.
+        best_position_m: inside the largest piece; None where there is no voxel.
+        box_m: lowest and highest corner of the largest piece.
+        otherwise: what the largest piece would be instead; empty where that is not known.
+        nearest: what there is in place of an absent thing, "cabinet"; empty where not known.
+        nearest_score: of the prompt, there.
+        read_as: the text that stood for the prompt.
+        is_calibrated: whether scores are probabilities.
+    """
+
+    prompt: str
+    found: bool
+    score: float
+    num_voxels: int
+    num_pieces: int
+    best_position_m: Point | None
+    box_m: tuple[Point, Point] | None
+    otherwise: str = ""
+    nearest: str = ""
+    nearest_score: float = 0.0
+    read_as: str = ""
+    is_calibrated: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """One line: "chair: 412 voxels in 2 pieces, score 0.81" or "no chair; nearest: ..."."""
+        if self.found:
+            pieces = "1 piece" if self.num_pieces == 1 else f"{self.num_pieces} pieces"
+            return f"{self.prompt}: {self.num_voxels} voxels in {pieces}, score {self.score:.2f}"
+        near = f"; nearest: {self.nearest} {self.nearest_score:.2f}" if self.nearest else ""
+        return f"no {self.prompt}{near}"
+
+
+def summarize(
+    asked: TextQuery,
+    labels: VoxelLabels,
+    coords: Tensor,  # (V, 3) int64
+    voxel_size_m: float,
+) -> list[PromptAnswer]:
+    """One answer per prompt."""
+    return [_one(k, asked, labels, coords, voxel_size_m) for k in range(len(asked.prompts))]
+
+
+def _one(
+    k: int, asked: TextQuery, labels: VoxelLabels, coords: Tensor, size_m: float
+) -> PromptAnswer:
+    prompt, reasons = asked.prompts[k], labels.reasons
+    read_as = reasons.read_as[k] if reasons else prompt
+    is_calibrated = reasons is not None and reasons.is_calibrated
+    rows = torch.nonzero(labels.label == k + 1).squeeze(1)
+    piece = connected_pieces(coords[rows])
+    largest = rows[piece == 0]
+    if len(largest) < max(1, asked.min_voxels):
+        found = PromptAnswer(prompt, False, 0.0, len(rows), _count(piece), None, None,
+                             read_as=read_as, is_calibrated=is_calibrated)  # fmt: skip
+        return _with_nearest(found, k, reasons)
+    here = coords[largest]
+    best = here[inside_position(here, labels.score[largest])]
+    corners = (here.min(dim=0).values, here.max(dim=0).values + 1)
+    return PromptAnswer(
+        prompt, True, float(labels.score[largest].mean()), len(rows), _count(piece),
+        _point(best, 0.5, size_m), (_point(corners[0], 0, size_m), _point(corners[1], 0, size_m)),
+        _mostly(reasons, largest), read_as=read_as, is_calibrated=is_calibrated,
+    )  # fmt: skip
+
+
+def _with_nearest(found: PromptAnswer, k: int, reasons: Reasons | None) -> PromptAnswer:
+    if reasons is None or reasons.nearest[k][0] < 0:
+        return found
+    text, score = reasons.nearest[k]
+    name = reasons.texts[text] if text != k else f"too little {found.prompt}"
+    return PromptAnswer(**{**vars(found), "nearest": name, "nearest_score": score})
+
+
+def _mostly(reasons: Reasons | None, rows: Tensor) -> str:
+    """What most voxels would be instead."""
+    if reasons is None:
+        return ""
+    return reasons.texts[int(torch.mode(reasons.otherwise[rows]).values)]
+
+
+def _count(piece: Tensor) -> int:
+    return int(piece.max()) + 1 if len(piece) else 0
+
+
+def _point(coords: Tensor, offset: float, size_m: float) -> Point:
+    x, y, z = ((coords.to(torch.float64) + offset) * size_m).tolist()
+    return x, y, z
