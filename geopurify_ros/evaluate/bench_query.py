@@ -15,10 +15,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.answers.alternatives import Reading
 from geopurify_ros.core.answers.labelling import labelled
 from geopurify_ros.core.answers.logits import purified_logits, raw_logits
-from geopurify_ros.core.answers.query import TextQuery, VoxelLabels, label_voxels
+from geopurify_ros.core.answers.query import TextQuery, VoxelLabels
+from geopurify_ros.core.answers.question import Question, Rivals
 from geopurify_ros.core.answers.texts import EncodedTexts
+from geopurify_ros.core.mapping.encoder import AnswerProfile
 from geopurify_ros.core.mapping.lifted_map import LiftedMap
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import ENCODER, FeatureBasis
@@ -35,26 +38,23 @@ _PROMPTS, _TEXTS = 5, 161
 _LOGIT_SCALE = 20.0
 _VOXEL_M = 0.05
 _ROWS = 4096
-_ASKED = TextQuery(
-    tuple(f"prompt {k}" for k in range(_PROMPTS)),
-    tuple(f"alternative {k}" for k in range(_TEXTS - _PROMPTS)),
-)
+_SLOPE, _OFFSET, _THRESHOLD, _LEAST_VOXELS = 0.6, -0.5, 0.2, 8  # nearly those of builtin
 
 
 def bench_query(repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
     """Time with the plain way on a small map, and processor time on maps of other sizes."""
-    texts, basis = _texts(), _basis()
+    question, basis = _question(), _basis()
     lifted = _map(_PLAIN_VOXELS, basis)
     made = _purified(lifted, basis)
     lengths = pool_in_columns(lifted, made.affinity).norm(dim=1)
     # of the plain way: known beforehand, as it kept them from query to query
     timing = alternate(
-        lambda: _labels(lifted, made, texts),
-        lambda: plain_labels(lifted, made.affinity, texts, lengths), max(3, repeats // 3),
+        lambda: _labels(lifted, made, question),
+        lambda: plain_labels(lifted, made.affinity, question, lengths), max(3, repeats // 3),
     )  # fmt: skip
-    same = (_labels(lifted, made, texts).label
-            == plain_labels(lifted, made.affinity, texts, lengths).label)
-    by_voxels = {size: _case_of(size, texts, basis, repeats) for size in sizes}
+    same = (_labels(lifted, made, question).label
+            == plain_labels(lifted, made.affinity, question, lengths).label)
+    by_voxels = {size: _case_of(size, question, basis, repeats) for size in sizes}
     case = timing.case(
         f"pooling {_TEXTS} texts, {_PLAIN_VOXELS:,} voxels",
         bool(same.float().mean() >= 0.995),
@@ -78,22 +78,23 @@ def pool_in_columns(lifted: LiftedMap, affinity: Affinity) -> Tensor:  # (V, D) 
 
 
 def plain_labels(
-    lifted: LiftedMap, affinity: Affinity, texts: EncodedTexts, lengths: Tensor
+    lifted: LiftedMap, affinity: Affinity, question: Question, lengths: Tensor
 ) -> VoxelLabels:
     """What one would write first: the scores of every text, pooled for this query."""
+    texts = question.texts
     scores = lifted.voxels.features() @ texts.vectors.T
     rounds = Config().purify.iterations
     pooled = pool_observations(scores, lifted.voxels.weights(), affinity, rounds)
-    return label_voxels(texts.logit_scale * pooled / lengths[:, None].clamp_min(1e-6), _ASKED)
+    logits = texts.logit_scale * pooled / lengths[:, None].clamp_min(1e-6)
+    return labelled(iter([(slice(0, len(logits)), logits)]), question, lifted)
 
 
-def _labels(lifted: LiftedMap, made: Purified, texts: EncodedTexts) -> VoxelLabels:
-    chunks = purified_logits(made, lifted, texts)
-    return labelled(chunks, _ASKED, len(lifted.voxels), lifted.voxels.device)
+def _labels(lifted: LiftedMap, made: Purified, question: Question) -> VoxelLabels:
+    return labelled(purified_logits(made, lifted, question.texts), question, lifted)
 
 
 def _case_of(
-    num_voxels: int, texts: EncodedTexts, basis: FeatureBasis, repeats: int
+    num_voxels: int, question: Question, basis: FeatureBasis, repeats: int
 ) -> dict[str, float]:
     """Processor time of purified and of raw labels, milliseconds; what is kept is made up."""
     lifted = _map(num_voxels, basis)
@@ -108,10 +109,10 @@ def _case_of(
     )
 
     def raw() -> VoxelLabels:
-        return labelled(raw_logits(lifted, texts), _ASKED, num_voxels, lifted.voxels.device)
+        return labelled(raw_logits(lifted, question.texts), question, lifted)
 
     return {
-        "cpu_ms": _processor_ms(lambda: _labels(lifted, made, texts), repeats),
+        "cpu_ms": _processor_ms(lambda: _labels(lifted, made, question), repeats),
         "raw_cpu_ms": _processor_ms(raw, max(1, repeats // 3)),
     }
 
@@ -125,6 +126,20 @@ def _processor_ms(job: Callable[[], Any], repeats: int) -> float:
         job()
         runs.append(1e3 * (time.process_time() - start))
     return round(statistics.median(runs), 1)
+
+
+def _question() -> Question:
+    """Five prompts and all else that builtin can name; one name is no rival of the first."""
+    prompts = tuple(f"prompt {k}" for k in range(_PROMPTS))
+    names = tuple(f"alternative {k}" for k in range(_TEXTS - _PROMPTS))
+    spared = torch.zeros((_PROMPTS, len(names)), dtype=torch.bool)
+    spared[0, 0] = True
+    rivals = Rivals(
+        names, spared, spared,
+        tuple(Reading(prompt, "", frozenset(), frozenset()) for prompt in prompts),
+        (_LEAST_VOXELS,) * _PROMPTS, AnswerProfile(slope=_SLOPE, offset=_OFFSET),
+    )  # fmt: skip
+    return Question(TextQuery(prompts, None, _THRESHOLD), _texts(), rivals)
 
 
 def _texts() -> EncodedTexts:

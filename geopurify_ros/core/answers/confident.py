@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.answers.leads import LeadMaker, probability
+from geopurify_ros.core.answers.leads import LeadMaker, lead_of, probability
 from geopurify_ros.core.answers.logits import LogitChunks
 from geopurify_ros.core.answers.pieces import connected_pieces
 from geopurify_ros.core.answers.query import NOT_THERE, Reasons, TextQuery, VoxelLabels
@@ -31,7 +31,7 @@ class _Prospects:
         prompt: (V,) int64, the best prompt.
         lead: (V,) float32 of it, in logits.
         later: the same without its heads.
-        rival: (V,) int64, number of the text that it leads over.
+        rival: (V,) int64, number of the text that it leads over; -1 where it does not matter.
         nearest: per prompt, (number of the winning text, lead) where its lead is the largest.
     """
 
@@ -49,7 +49,8 @@ def confident_labels(
     coords: Tensor,  # (V, 3) int64
 ) -> VoxelLabels:
     """Labels and scores of all voxels of a map."""
-    found = _prospects(chunks, rivals, len(coords), coords.device)
+    floor = lead_of(asked.threshold, rivals.profile)
+    found = _prospects(chunks, rivals, len(coords), coords.device, floor)
     score = probability(found.lead, rivals.profile)
     label = torch.full_like(found.prompt, NOT_THERE)
     for k, least in enumerate(rivals.least_voxels):
@@ -80,11 +81,13 @@ def _is_believed(coords: Tensor, lead: Tensor, chance: Tensor, least: int) -> Te
 
 
 def _prospects(
-    chunks: LogitChunks, rivals: Rivals, count: int, device: torch.device
+    chunks: LogitChunks, rivals: Rivals, count: int, device: torch.device, floor: float
 ) -> _Prospects:
+    """`floor`: lead from which a voxel may carry a label, and its rival is looked up."""
     first, second = LeadMaker(rivals.spared), LeadMaker(rivals.spared_later)
     num = len(rivals.least_voxels)
-    prompt, rival = (torch.zeros(count, dtype=torch.int64, device=device) for _ in range(2))
+    prompt = torch.zeros(count, dtype=torch.int64, device=device)
+    rival = torch.full_like(prompt, -1)
     lead = torch.zeros(count, device=device)
     later = torch.zeros(count, device=device) if rivals.has_second_try else lead
     nearest: list[tuple[int, float]] = [(-1, -torch.inf)] * num
@@ -92,11 +95,12 @@ def _prospects(
         leads = first.of(logits)
         best = logits[:, :num].argmax(dim=1, keepdim=True)
         prompt[rows] = best.squeeze(1)
-        lead[rows] = leads.lead.gather(1, best).squeeze(1)
-        rival[rows] = leads.rival.gather(1, best).squeeze(1)
+        lead[rows] = leads.gather(1, best).squeeze(1)
         if rivals.has_second_try:
-            later[rows] = second.of(logits).lead.gather(1, best).squeeze(1)
-        nearest = _nearer(nearest, logits, leads.lead)
+            later[rows] = second.of(logits).gather(1, best).squeeze(1)
+        close = torch.nonzero(later[rows] >= floor).squeeze(1)
+        rival[rows][close] = second.rival(logits[close], prompt[rows][close])
+        nearest = _nearer(nearest, logits, leads)
     return _Prospects(prompt, lead, later, rival, nearest)
 
 

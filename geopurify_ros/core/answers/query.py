@@ -65,7 +65,8 @@ class Reasons:
 
     Attributes:
         texts: all that was compared.
-        otherwise: (V,) int64, number of the text that a voxel would be instead of its best prompt.
+        otherwise: (V,) int64, number of the text that a voxel would be instead of its best prompt;
+            -1 where that prompt is out of the question.
         nearest: per prompt, (number of the text that wins, score of the prompt) at the voxel where
             the prompt has the best prospects.
         read_as: per prompt, the text that stood for it.

@@ -76,28 +76,34 @@ class Asking:
         if vectors is None:
             plain = asked.with_negatives(USUAL_NEGATIVES) if asked.negatives is None else asked
             return Question(plain, encode_texts(self._encoder, plain.texts, self._device), None)
-        names = knows.names
         typed = encode_texts(self._encoder, asked.prompts, self._device)
-        readings = self._readings(asked, typed, names, vectors)
-        place = {name: k for k, name in enumerate(names)}
-        prompts = torch.stack([
-            typed.vectors[k] if reading.text not in place else vectors[place[reading.text]]
-            for k, reading in enumerate(readings)
-        ]) if readings else typed.vectors  # fmt: skip
+        readings = self._readings(asked, typed, knows.names, vectors)
+        # names that are no rivals of some prompt first: see LeadMaker
+        spared = frozenset().union(*(one.spared | one.heads for one in readings))
+        order = sorted(range(len(knows.names)), key=lambda k: knows.names[k] not in spared)
+        names, vectors = tuple(knows.names[k] for k in order), vectors[order]
         texts = EncodedTexts(
-            torch.cat((prompts, vectors)),
+            torch.cat((self._prompts(readings, typed, names, vectors), vectors)),
             torch.cat((typed.is_unreadable, typed.is_unreadable.new_zeros(len(names)))),
             typed.logit_scale, typed.has_gaps,
         )  # fmt: skip
-        spared = [[name in reading.spared for name in names] for reading in readings]
-        later = [[name in reading.spared | reading.heads for name in names]
-                 for reading in readings]  # fmt: skip
-        shape = (len(readings), len(names))
+        least = (self._least(one, asked.min_voxels, voxel_size_m) for one in readings)
         return Question(asked, texts, Rivals(
-            names, _mask(spared, shape, self._device), _mask(later, shape, self._device), readings,
-            tuple(self._least(reading, asked.min_voxels, voxel_size_m) for reading in readings),
-            self._profile,
+            names, _mask([one.spared for one in readings], names, self._device),
+            _mask([one.spared | one.heads for one in readings], names, self._device),
+            readings, tuple(least), self._profile,
         ))  # fmt: skip
+
+    @staticmethod
+    def _prompts(
+        readings: tuple[Reading, ...], typed: EncodedTexts, names: tuple[str, ...], vectors: Tensor
+    ) -> Tensor:  # (L, D)
+        """A prompt that says the same as a name has the vector of the name."""
+        made = typed.vectors.clone()
+        for k, reading in enumerate(readings):
+            if reading.text in names:
+                made[k] = vectors[names.index(reading.text)]
+        return made
 
     def _readings(
         self, asked: TextQuery, typed: EncodedTexts, names: tuple[str, ...], vectors: Tensor
@@ -122,5 +128,8 @@ class Asking:
         return max(min_voxels, round(least_m2 / voxel_size_m**2))
 
 
-def _mask(rows: list[list[bool]], shape: tuple[int, int], device: torch.device) -> Tensor:
-    return torch.tensor(rows, dtype=torch.bool, device=device).reshape(shape)
+def _mask(
+    spared: list[frozenset[str]], names: tuple[str, ...], device: torch.device
+) -> Tensor:  # (L, A) bool
+    rows = [[name in one for name in names] for one in spared]
+    return torch.tensor(rows, dtype=torch.bool, device=device).reshape(len(spared), len(names))

@@ -101,7 +101,9 @@ def _mostly(reasons: Reasons | None, rows: Tensor) -> str:
     """What most voxels would be instead."""
     if reasons is None:
         return ""
-    return reasons.texts[int(torch.mode(reasons.otherwise[rows]).values)]
+    known = reasons.otherwise[rows]
+    known = known[known >= 0]
+    return reasons.texts[int(torch.mode(known).values)] if len(known) else ""
 
 
 def _count(piece: Tensor) -> int:

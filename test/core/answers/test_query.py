@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 from geopurify_ros.core.answers.query import (
     MAX_PROMPT_LENGTH,
     TextQuery,
-    VoxelLabels,
     label_voxels,
     make_query,
+    parse_negatives,
     parse_prompts,
-    summarize,
 )
 from geopurify_ros.errors import InputError
 
@@ -106,12 +105,9 @@ def test_no_voxels_no_labels():
     assert labels.label.shape == labels.score.shape == (0,)
 
 
-def test_summary_names_what_is_not_there_and_where_the_best_voxel_is():
-    labels = VoxelLabels(torch.tensor([1, 1, 0, 2, 1]), torch.tensor([0.6, 0.9, 0.99, 0.7, 0.8]))
-    centers = torch.arange(15, dtype=torch.float64).view(5, 3)
-    asked = TextQuery(("chair", "table", "lamp"))
-    chair, table, lamp = summarize(asked, labels, centers, min_voxels=2)
-    assert (chair.found, chair.num_voxels, chair.best_position_m) == (True, 3, (3.0, 4.0, 5.0))
-    assert chair.score == pytest.approx(0.9)
-    assert (table.found, table.num_voxels, table.best_position_m) == (False, 1, (9.0, 10.0, 11.0))
-    assert (lamp.found, lamp.score, lamp.num_voxels, lamp.best_position_m) == (False, 0.0, 0, None)
+def test_negatives_are_a_list_or_whatever_the_encoder_can_name():
+    assert parse_negatives(" Auto ") is None
+    assert parse_negatives("") == ()
+    assert parse_negatives("wall, floor") == ("wall", "floor")
+    assert make_query(("chair",), None, 0.2, 8) == TextQuery(("chair",), None, 0.2, 8)
+    assert make_query(("chair",), None, 0.2).texts == ("chair",)
