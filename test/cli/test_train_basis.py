@@ -7,39 +7,17 @@ import torch
 from command_line import last_json, refusal
 from safetensors import safe_open
 from torch.nn.functional import normalize
-from train_scenes import FEATURE_DIM, box_map
+from train_scenes import PARTS, mapped_box
 
 from geopurify_ros.cli.options import sample_room
-from geopurify_ros.config import Config, with_values
-from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.encoders.basis_file import BASIS_KIND, TENSOR, read_basis
-from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.studies import basis
 from geopurify_ros.train.studies.basis import RankFigures
-
-NAMES = ("floor", "wall", "board", "table")
-
-
-class PartEncoder:
-    """Texts are the axes along which box_map's parts lie."""
-
-    id, feature_dim, logit_scale = "test-encoder", FEATURE_DIM, 10.0
-
-    def encode_text(self, texts):
-        return torch.eye(FEATURE_DIM)[[NAMES.index(t) for t in texts]]
-
-
-def mapped_box(seed):
-    voxel_map, part = box_map(seed)
-    pipeline = Pipeline(PartEncoder(), with_values(Config(), {
-        "purify.iterations": 10, "purify.embedding": "geometric"}))
-    pipeline.replace_map(voxel_map)
-    return Mapped(pipeline, part + 1, NAMES)
 
 
 @pytest.fixture
 def rooms(monkeypatch):
-    monkeypatch.setattr(basis, "room_classes", lambda: dict.fromkeys(NAMES))
+    monkeypatch.setattr(basis, "room_classes", lambda: dict.fromkeys(PARTS))
     return [(f"room {seed}", mapped_box(seed)) for seed in (0, 1)]
 
 

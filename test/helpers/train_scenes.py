@@ -5,13 +5,17 @@ from pathlib import Path
 
 import torch
 
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
+from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.student import scene_of_map
 from geopurify_ros.data.map_file import save_map
+from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.students.scenes import TrainingScene
 
 FEATURE_DIM = 12
+PARTS = ("floor", "wall", "board", "table")
 
 
 def box_map(seed=0, size=14, noise=0.6):
@@ -56,3 +60,22 @@ def write_scenes(folder: Path, count: int):
     for seed in range(count):
         save_map(folder / f"box_{seed}.safetensors", box_map(seed)[0], "test-encoder", "map")
     return folder
+
+
+
+
+class PartEncoder:
+    """Texts are the axes along which box_map's parts lie."""
+
+    id, feature_dim, logit_scale = "test-encoder", FEATURE_DIM, 10.0
+
+    def encode_text(self, texts):
+        return torch.eye(FEATURE_DIM)[[PARTS.index(t) for t in texts]]
+
+
+def mapped_box(seed):
+    voxel_map, part = box_map(seed)
+    pipeline = Pipeline(PartEncoder(), with_values(Config(), {
+        "purify.iterations": 10, "purify.embedding": "geometric"}))
+    pipeline.replace_map(voxel_map)
+    return Mapped(pipeline, part + 1, PARTS)
