@@ -13,7 +13,8 @@ COORDS = torch.tensor([[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [4, 0, 0], [9
 LABEL = torch.tensor([1, 1, 1, 1, 1, 1, 2])
 SCORE = torch.tensor([0.9, 0.6, 0.8, 0.7, 0.75, 0.95, 0.5])
 REASONS = Reasons(("chair", "table", "lamp", "stool", "wall"),
-                  torch.tensor([3, 3, 4, 3, 3, 4, -1]), ((3, 2.0), (1, 0.5), (4, 0.12)), ("chair", "table", "light"), True)
+                  torch.tensor([3, 3, 4, 3, 3, 4, -1]), ((3, 2.0), (1, 0.5), (4, 0.12)),
+                  ("chair", "table", "light"), True)
 
 
 def test_the_largest_piece_is_the_thing():
