@@ -36,8 +36,9 @@ ROOMS = {
              ("tensor_file", "export", "synthetic", "map_file", "readers"), ("student_file",)),
     "train": (("folder_lock", "curves"), ("trainer",), ("rooms",), ("text", "encoder", "students"),
               ("studies",)),
-    "ros": (("report", "shutdown_signals", "process_memory", "device_loss"),
-            ("params", "worker_listener", "frame_queue", "model_loading", "guarded"),
+    "ros": (("report", "shutdown_signals", "process_memory", "device_loss", "background"),
+            ("params", "worker_listener", "frame_queue", "model_loading", "guarded",
+             "late_vocabulary"),
             ("purifier",), ("worker",),
             ("inputs",), ("outputs",), ("services",), ("node",), ("main",), ("tools",)),
 }

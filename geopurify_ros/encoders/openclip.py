@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from geopurify_ros.encoders.household import household
 from geopurify_ros.encoders.openclip_dense import (
     CONV_TRUNKS,
     dense_tower,
@@ -135,6 +136,7 @@ class OpenClipEncoder:
             ConfigError: the image tower gives no dense features, or none in `dtype`.
         """
         self.id = f"open_clip:{name}"
+        self.vocabulary, self.answer_profile = household()
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._tower = dense_tower(model.visual, name, neighbours)

@@ -20,6 +20,7 @@ from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.inputs.frame_inputs import FrameInputs
+from geopurify_ros.ros.late_vocabulary import LateVocabulary
 from geopurify_ros.ros.model_loading import Loading, load
 from geopurify_ros.ros.outputs.publishers import Outputs
 from geopurify_ros.ros.outputs.watchdog import Watchdog
@@ -138,16 +139,19 @@ class MappingNode(LifecycleNode):
             else load(self.config, self._encoder, self.get_logger().info)
         )
         pipeline = Pipeline(made.encoder, self.config, made.device, made.student)
+        knows = pipeline.knows = LateVocabulary(made.encoder, made.device, self._reporter)
         gate, group = KeyframeGate(self.config.keyframe), self._service_group
-        self._outputs = Outputs(self, self.config.map.frame, self.config.query.min_voxels)
+        self._outputs = Outputs(self, self.config.map.frame)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
         # They outlive deactivate: whoever waits then still gets an answer.
         self._queries = Queries(
             self, lambda: self.config, self.worker, self._outputs, self._reporter, group
         )
         self._served = [
-            self._queries, MapServices(self, self.config.map, self.worker, group)
+            self._queries, MapServices(self, self.config.map, self.worker, group),
+            knows,
         ]
+        knows.begin(self.worker.request_answer)
 
     def _activate(self) -> None:
         worker = self.worker
@@ -210,7 +214,6 @@ class MappingNode(LifecycleNode):
         old, self.config = self.config, config
         if self.worker is not None:
             self.worker.configure(config)
-            self._outputs.min_voxels = config.query.min_voxels
             if config.query != old.query:
                 self._queries.config_changed(old.query)
         if self.is_active:

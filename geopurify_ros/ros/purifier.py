@@ -6,8 +6,6 @@ result over, both between two frames; one that nobody waits for any more ends at
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +14,10 @@ import torch
 
 from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.ros.background import step_back
 from geopurify_ros.ros.guarded import Done
 
 _LONGEST_STEP_S = 5.0  # that the end of the node waits for; what takes longer ends by itself
-_NICE = 5  # mapping goes first where processors are short: each thread has a priority of its own
 
 
 @dataclass
@@ -101,9 +99,7 @@ class Purifier:
     def _work(self, run: Run, before: threading.Thread | None) -> None:
         if before is not None:
             before.join()  # one that was discarded: two at once would take twice the memory
-        _use_threads(max(1, self._num_threads // 2), self._num_threads)
-        with contextlib.suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        step_back(self._num_threads)
         try:
             run.made = run.job.run(run.is_unwanted.is_set)
         except Exception as error:
@@ -111,15 +107,3 @@ class Purifier:
         with self._lock:
             run.is_over = True
         self._tell()
-
-
-def _use_threads(count: int, others: int) -> None:
-    """Compute with `count` threads on this thread.
-
-    torch hands what was set last to threads that begin later: a short one sets that back.
-    """
-    torch.get_num_threads()  # the first call on a thread takes what was set last, not what is set
-    torch.set_num_threads(count)
-    setter = threading.Thread(target=torch.set_num_threads, args=(others,))
-    setter.start()
-    setter.join()

@@ -128,8 +128,11 @@ class MappingWorker(Guarded):
         """Make `asked` the active query: answered now and after every purification."""
         with self._wake:
             self._query = asked
-            self._flags.add("answer" if asked is not None else "clear")
-            self._wake.notify()
+        self._flag("answer" if asked is not None else "clear")
+
+    def request_answer(self) -> None:
+        """Answer the active query again: more is known than before."""
+        self._flag("answer")
 
     def call(self, what: str, run: Callable[[], Any], done: Done) -> bool:
         """Run a job between two frames; false when too many wait already.
@@ -273,12 +276,11 @@ class MappingWorker(Guarded):
         for tell in self._drop_purification():
             tell(InputError("the map was replaced while it was purified"))
         self._gate.reset()
-        with self._wake:
-            self._frames.forget()
         self.stamp_ns = stamp_ns
         self.last_purify = None
         self._map_is_new = self._purify_is_due = True
         with self._wake:
+            self._frames.forget()
             self._flags |= {"answer", "map"}
 
     def _publish_map(self) -> None:

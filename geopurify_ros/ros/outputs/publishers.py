@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from geometry_msgs.msg import Point
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from geopurify_ros.core.answers.answer import Answer
-from geopurify_ros.core.answers.query import TextQuery, VoxelLabels, summarize
+from geopurify_ros.core.answers.query import TextQuery, VoxelLabels
+from geopurify_ros.core.answers.summary import PromptAnswer, summarize
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.msg import PromptResult, QueryResult
+from geopurify_ros.msg import QueryResult
 from geopurify_ros.ros.outputs import clouds
+from geopurify_ros.ros.outputs.answer_log import AnswerLog
+from geopurify_ros.ros.outputs.result_messages import query_result
 from geopurify_ros.ros.outputs.to_messages import stamp_msg
 
 
 class Outputs:
     """Clouds and results, latched: who comes late still gets the newest. Called by the worker."""
 
-    def __init__(self, node: Node, map_frame: str, min_voxels: int) -> None:
+    def __init__(self, node: Node, map_frame: str) -> None:
         """Create the publishers."""
-        self._node, self._frame, self.min_voxels = node, map_frame, min_voxels
+        self._node, self._frame = node, map_frame
+        self._log = AnswerLog(node.get_logger().info)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._labeled = node.create_publisher(PointCloud2, "labeled_cloud", latched)
         self._raw_labeled = node.create_publisher(PointCloud2, "raw_labeled_cloud", latched)
@@ -52,7 +55,11 @@ class Outputs:
         ):
             if labels is not None:
                 publisher.publish(_labeled(header, centers, rgb, labels))
-        self._result.publish(self.result(pipeline, asked, answer, stamp_ns))
+        found = _summary(pipeline, asked, answer)
+        result = query_result(header, pipeline, answer, found)
+        self._result.publish(result)
+        if len(pipeline.map):  # of an empty one it is said that it is empty
+            self._log.answered(asked, found, {r.prompt for r in result.results if r.unreadable})
 
     def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """Publish clouds without labels, so that nobody keeps the old ones."""
@@ -64,20 +71,8 @@ class Outputs:
         self, pipeline: Pipeline, asked: TextQuery, answer: Answer, stamp_ns: int
     ) -> QueryResult:
         """The message of an answer."""
-        found = summarize(asked, answer.purified, pipeline.map.centers_m(), self.min_voxels)
-        made = QueryResult(header=self._header(stamp_ns))
-        made.num_voxels = len(pipeline.map)
-        made.num_purifications = pipeline.num_purifications
-        made.changed_fraction = answer.changed_fraction
-        for label, one in enumerate(found, start=1):
-            x, y, z = one.best_position_m or (0.0, 0.0, 0.0)
-            made.results.append(PromptResult(
-                prompt=one.prompt, label=label, found=one.found, score=one.score,
-                num_voxels=one.num_voxels,
-                num_voxels_raw=0 if answer.raw is None else int((answer.raw.label == label).sum()),
-                best_position=Point(x=x, y=y, z=z),
-            ))
-        return made
+        found = _summary(pipeline, asked, answer)
+        return query_result(self._header(stamp_ns), pipeline, answer, found)
 
     def destroy(self) -> None:
         """End the publishers, and with them the clouds they keep for late subscribers."""
@@ -86,6 +81,11 @@ class Outputs:
 
     def _header(self, stamp_ns: int) -> Header:
         return Header(frame_id=self._frame, stamp=stamp_msg(stamp_ns))
+
+
+def _summary(pipeline: Pipeline, asked: TextQuery, answer: Answer) -> list[PromptAnswer]:
+    voxels = pipeline.map
+    return summarize(asked, answer.purified, voxels.coords(), voxels.voxel_size_m)
 
 
 def _geometry(pipeline: Pipeline) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from std_msgs.msg import String
 
 from geopurify_ros.config import Config, QueryConfig
 from geopurify_ros.core.answers.query import (
+    AUTO,
     MAX_NEGATIVES,
     TextQuery,
     check_prompts,
@@ -74,12 +75,15 @@ class Queries:
     def _parsed(self, text: str) -> TextQuery:
         settings = self._config().query
         prompts = parse_prompts(text, settings.max_prompts)
-        return make_query(prompts, self._negatives([]), settings.threshold)
+        return make_query(
+            prompts, self._negatives([]), settings.threshold, settings.min_voxels
+        )
 
-    def _negatives(self, given: list[str]) -> tuple[str, ...]:
-        if given:
-            return check_prompts(given, MAX_NEGATIVES)
-        return parse_negatives(self._config().query.negatives)
+    def _negatives(self, given: list[str]) -> tuple[str, ...] | None:
+        if not given:
+            return parse_negatives(self._config().query.negatives)
+        listed = check_prompts(given, MAX_NEGATIVES)
+        return None if [one.casefold() for one in listed] == [AUTO] else listed
 
     def _edited(self, msg: SemanticQuery) -> TextQuery | None:
         """The active query after a SemanticQuery; None when no prompt is left."""
@@ -109,6 +113,7 @@ class Queries:
             check_prompts(prompts, settings.max_prompts),
             self._negatives(negatives),
             threshold or settings.threshold,
+            settings.min_voxels,
         )
 
     def _set(self, asked: TextQuery | None) -> None:
@@ -141,8 +146,10 @@ class Queries:
             parse_negatives(new.negatives) if asked.negatives == usual.negatives
             else asked.negatives,
             new.threshold if asked.threshold == old.threshold else asked.threshold,
+            new.min_voxels,
         )
-        self._worker.set_query(remade)
+        if remade != asked:
+            self._worker.set_query(remade)
 
     def _answer(self, asked: TextQuery) -> QueryResult:
         """On the worker's thread: the map must not change between answer and message."""
