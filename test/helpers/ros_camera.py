@@ -58,7 +58,8 @@ class Camera(Node):
         self.info = self.create_publisher(CameraInfo, "rgb/camera_info", qos)
         self.tf = self.create_publisher(TFMessage, "/tf", 20)
         self.query = self.create_publisher(String, "query", 20)
-        self.said: list[str] = []
+        self.said: list[str] = []  # warnings of the node
+        self.told: list[str] = []  # what else it logs
         self.results: list[QueryResult] = []
         self.clouds: dict[str, PointCloud2] = {}
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -74,8 +75,8 @@ class Camera(Node):
         self.x_m = 0.0
 
     def _on_log(self, msg: Log) -> None:
-        if msg.level >= 30 and msg.name.endswith("mapping"):
-            self.said.append(msg.msg)
+        if msg.name.endswith("mapping"):
+            (self.said if msg.level >= 30 else self.told).append(msg.msg)
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:

@@ -29,11 +29,13 @@ from ros_camera import CAMERA, NAMESPACE, START_NS, Camera
 from std_msgs.msg import String
 
 from geopurify_ros.config import Config, with_values
+from geopurify_ros.core.mapping.encoder import AnswerProfile
 from geopurify_ros.msg import QueryResult
 from geopurify_ros.ros.node import MappingNode
 from geopurify_ros.ros.tools.private_domain import give_back, take_domain
 
-__all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness", "running"]
+__all__ = ["CAMERA", "NAMESPACE", "START_NS", "Camera", "ColorEncoder", "Harness",
+           "NamingEncoder", "running"]
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -49,6 +51,13 @@ class ColorEncoder:
     def encode_text(self, texts: tuple[str, ...]) -> torch.Tensor:
         names = {"red": (1.0, 0, 0), "green": (0, 1.0, 0), "blue": (0, 0, 1.0)}
         return torch.tensor([names.get(t, (0.58, 0.58, 0.58)) for t in texts])
+
+
+class NamingEncoder(ColorEncoder):
+    """The same with a list of what there may be; a crimson thing is a red one."""
+
+    vocabulary = ("red", "green", "blue", "grey")
+    answer_profile = AnswerProfile(synonyms={"crimson": "red"}, slope=0.5, offset=-0.1)
 
 
 class Harness:
