@@ -19,8 +19,9 @@ class Listener(Node):  # says what was found, and how large it is
 
     def on_result(self, msg: QueryResult) -> None:
         for one in msg.results:
-            at, found = one.best_position, "found" if one.found else "not there"
-            print(f"{one.prompt}: {found}, at {at.x:.2f} {at.y:.2f} {at.z:.2f} m", flush=True)
+            at, low, high = one.best_position, one.box_min, one.box_max
+            found = f"at {at.x:.2f} {at.y:.2f} {at.z:.2f} m, {high.z - low.z:.2f} m high"
+            print(f"{one.prompt}: {found if one.found else 'not there'}", flush=True)
 
     def on_cloud(self, msg: PointCloud2) -> None:
         names, places = zip(*((f.name, f.offset) for f in msg.fields), strict=True)

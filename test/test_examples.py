@@ -79,7 +79,8 @@ def test_02_purifies_numpy_arrays(tmp_path):
 
 
 def test_03_hears_results_and_clouds(tmp_path):
-    wanted = (r"red: found, at \S+ \S+ \S+ m", r"[1-9]\d* of \d+ voxels are labelled")
+    wanted = (r"red: at \S+ \S+ \S+ m, 0\.\d\d m high", "green: not there",
+              r"[1-9]\d* of \d+ voxels are labelled")
     with running() as harness:
         harness.fuse()
         said, environment = [], {**os.environ, "ROS_DOMAIN_ID": str(harness.domain)}
@@ -91,7 +92,7 @@ def test_03_hears_results_and_clouds(tmp_path):
 
         def has_heard():
             """Asked again: who has just come may miss the first answer."""
-            harness.ask("red")
+            harness.ask("red, green")
             return all(any(re.match(one, line) for line in said) for one in wanted)
 
         try:

@@ -127,8 +127,12 @@ def with_title(image: NDArray[np.uint8], title: str) -> Image.Image:
     return made
 
 
-def side_by_side(panels: list[list[Image.Image]], prompts: tuple[str, ...]) -> Image.Image:
-    """Rows of pictures above a legend of the label colours."""
+def side_by_side(
+    panels: list[list[Image.Image]],
+    prompts: tuple[str, ...],
+    absent: frozenset[str] = frozenset(),
+) -> Image.Image:
+    """Rows of pictures above a legend of the label colours; `absent`: prompts not found."""
     widths = [sum(p.width + 6 for p in row) for row in panels]
     heights = [max(p.height for p in row) + 6 for row in panels]
     columns = max(1, max(widths) // 150)
@@ -144,6 +148,11 @@ def side_by_side(panels: list[list[Image.Image]], prompts: tuple[str, ...]) -> I
     draw = ImageDraw.Draw(made)
     for number, prompt in enumerate(prompts):
         x, y = 8 + 150 * (number % columns), top + 18 * (number // columns)
-        draw.rectangle((x, y + 2, x + 12, y + 14), fill=label_color(number + 1))
-        draw.text((x + 18, y + 1), prompt[:20], fill="black", font_size=12)
+        color = label_color(number + 1)
+        if prompt in absent:
+            draw.rectangle((x, y + 2, x + 12, y + 14), outline=color)
+            draw.text((x + 18, y + 1), f"no {prompt}"[:20], fill="gray", font_size=12)
+        else:
+            draw.rectangle((x, y + 2, x + 12, y + 14), fill=color)
+            draw.text((x + 18, y + 1), prompt[:20], fill="black", font_size=12)
     return made

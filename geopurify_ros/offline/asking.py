@@ -81,7 +81,8 @@ def query_file(
         _write_cloud(out, pipeline, answer.purified, prompts)
     if png is not None:
         up = np.array(pipeline.map.up)
-        save_picture(picture(pipeline, answer.purified, up, prompts), png)
+        absent = frozenset(one.prompt for one in found.prompts if not one.found)
+        save_picture(picture(pipeline, answer.purified, up, prompts, absent), png)
     return {
         "map": str(path),
         "encoder": header.encoder,

@@ -24,8 +24,12 @@ def picture(
     labels: VoxelLabels,
     up: NDArray[np.float64],  # (3,)
     prompts: tuple[str, ...],
+    absent: frozenset[str] = frozenset(),
 ) -> Image.Image:
-    """The map from above, in its own colours and in those of the labels."""
+    """The map from above, in its own colours and in those of the labels.
+
+    `absent`: prompts that were not found; the legend says so.
+    """
     centers = pipeline.map.centers_m().cpu().numpy()
     low = render.below_ceiling(centers, up)
     view = render.birds_eye(centers[low], up, _PICTURE_PX)
@@ -37,4 +41,4 @@ def picture(
         )
         for title, colors in (("map", rgb), ("labels", colored))
     ]
-    return render.side_by_side([panels], prompts)
+    return render.side_by_side([panels], prompts, absent)

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -55,11 +56,20 @@ def test_query_answers_and_writes_cloud_and_picture(mapped, tmp_path):
     assert [one["prompt"] for one in answer["prompts"]] == ["sofa", "стул", "椅子"]
     for one in answer["prompts"]:
         assert one.keys() == {
-            "prompt", "found", "score", "num_voxels", "best_position_m", "unreadable"
+            "prompt", "found", "score", "num_voxels", "num_pieces", "best_position_m", "box_m",
+            "otherwise", "nearest", "nearest_score", "read_as", "is_calibrated", "unreadable",
         }
         assert 0 <= one["score"] <= 1
-    sofa = answer["prompts"][0]
+        assert 0 <= one["nearest_score"] <= 1
+    sofa, *unread = answer["prompts"]
     assert sofa["found"]
+    assert sofa["is_calibrated"]
+    assert sofa["num_pieces"] >= 1
+    assert sofa["otherwise"]
+    low, high = sofa["box_m"]
+    assert all(a < b < c for a, b, c in zip(low, sofa["best_position_m"], high, strict=True))
+    assert [(one["found"], one["nearest"]) for one in unread] == [(False, ""), (False, "")]
+    assert all("does not know" in one["unreadable"] for one in unread)
     assert len(sofa["best_position_m"]) == 3
     assert cloud.read_bytes().startswith(b"ply\n")
     assert f"element vertex {said['num_voxels']}\n".encode() in cloud.read_bytes()[:1000]
@@ -71,8 +81,20 @@ def test_a_query_for_people_says_found_or_not_there(mapped):
     code, out, _ = run("query", mapped[0], "sofa, xylophone", "--set", "query.threshold=0.9999")
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].startswith("sofa: ")
-    assert lines[1] == "xylophone: not there"
+    assert lines[0].startswith("sofa: not there; nearest: ")
+    assert re.fullmatch(r"xylophone: not there; nearest: .+ \d\.\d\d", lines[1])
+
+
+def test_a_query_explains_how_it_was_understood(mapped):
+    said = run("query", mapped[0], "couch, refrigerator", "--explain")[1].splitlines()
+    assert re.fullmatch(
+        r'couch: found, \d+ voxels in \d+ pieces?, score 0\.\d\d, best at x \S+ y \S+ z \S+ m; '
+        r'read as "sofa"; instead it would be mostly: .+', said[0]), said
+    assert said[1].startswith("refrigerator: not there; nearest: ")
+    listed = run("query", mapped[0], "couch", "--explain", "--set", "query.negatives=wall")[1]
+    assert listed.endswith("m; the score is not calibrated\n")
+    plain = run("query", mapped[0], "couch")[1]
+    assert "read as" not in plain
 
 
 def test_eval_scores_raw_blur_and_purified(mapped):

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import geopurify_ros
+from geopurify_ros.core.answers.alternatives import Alternatives
+from geopurify_ros.encoders.household import household
 
 LINES = (Path(geopurify_ros.__file__).parent / "assets" / "household.txt").read_text(
     encoding="ascii").splitlines()
@@ -48,3 +50,19 @@ def test_all_that_a_robot_meets_is_in_it():
         "broom", "hammer", "fire extinguisher", "toy", "bicycle", "car", "person", "dog", "tree",
         "potted plant", "wheelchair", "microscope", "shopping cart", "traffic cone",
     }
+
+
+def test_the_reader_gives_every_name_with_its_synonyms():
+    names, profile = household()
+    assert list(names) == [row.split(" ; ")[0] for row in ROWS]
+    assert profile.synonyms == {word: words_of(row)[0] for row in ROWS for word in words_of(row)[1:]}
+    assert not profile.is_calibrated
+    assert profile.areas_m2 == {}
+
+
+def test_prompts_are_read_by_their_words():
+    """No model was asked how near two texts are when they say the same: likeness alone is none."""
+    names, profile = household()
+    known = Alternatives(names, profile.synonyms, profile.same_similarity)
+    assert known.read("the staircase", dict.fromkeys(names, 0.9)).text == "stairs"
+    assert known.read("stepladder of oak", dict.fromkeys(names, 0.9)).name == ""

@@ -10,6 +10,7 @@ import torch
 from clip_models import image, random_model
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.mapping.encoder import Profiled, Vocabulary
 from geopurify_ros.encoders import (
     cost,
     load_encoder,
@@ -17,6 +18,7 @@ from geopurify_ros.encoders import (
     openclip_dense,
     text_cache,
 )
+from geopurify_ros.encoders.household import household
 from geopurify_ros.encoders.openclip import OpenClipEncoder
 from geopurify_ros.encoders.openclip_precision import trial_of
 from geopurify_ros.encoders.precision import GLANCE_PX, TRIAL_PX
@@ -238,3 +240,10 @@ def test_a_full_disk_leaves_no_halves_in_the_text_cache(monkeypatch, tmp_path):
     expected = torch.ones(1, 3)
     assert torch.equal(text_cache.cached_text("a", ("chair",), lambda: expected), expected)
     assert not list(tmp_path.iterdir())
+
+
+def test_it_names_the_things_of_a_household_and_nobody_calibrated_it(clip):
+    assert isinstance(clip, Vocabulary)
+    assert isinstance(clip, Profiled)
+    assert (clip.vocabulary, clip.answer_profile) == household()
+    assert not clip.answer_profile.is_calibrated

@@ -149,8 +149,8 @@ def test_the_active_query_follows_its_parameters(harness):
 
     publisher = harness.camera.create_publisher(SemanticQuery, "semantic_query", 10)
     harness.wait(lambda: publisher.get_subscription_count() == 1, "discovery")
-    publisher.publish(SemanticQuery(prompts=["red"], negatives=["blue"], threshold=0.4))
+    publisher.publish(SemanticQuery(prompts=["red"], negatives=["blue"], threshold=0.5))
     harness.wait(lambda: active().negatives == ("blue",), "the query")
     answered_after("query.min_voxels", 9)
-    assert (active().negatives, active().threshold, active().min_voxels) == (("blue",), 0.4, 9)
+    assert (active().negatives, active().threshold, active().min_voxels) == (("blue",), 0.5, 9)
     assert harness.set_parameter("query.min_voxels", 8).successful

@@ -103,5 +103,13 @@ def test_demo_in_a_small_shared_memory(tmp_path):
     assert summary["frames_in"] == 40
     assert summary["frames_in"] == summary["fused"] + sum(summary["dropped"].values())
     assert summary["purified"]["miou"] > summary["raw"]["miou"] > 0.05
+    fridge = summary["query"][-1]
+    assert (fridge["prompt"], fridge["found"], fridge["num_voxels"]) == ("refrigerator", False, 0)
+    assert f"no refrigerator; nearest: {fridge['nearest']}" in done.stderr
+    for one in summary["query"][:-1]:
+        assert one["found"], one
+        for low, at, high in zip(one["box_m"][0], one["best_position_m"], one["box_m"][1],
+                                 strict=True):
+            assert low < at < high
     for name in ("labels.ply", "labels.png", "all_names.ply", "all_names.png", "node.log"):
         assert (tmp_path / name).stat().st_size > 0

@@ -28,14 +28,14 @@ from geopurify_ros.data.output_files import write_report
 from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.evaluate.clouds import LabeledPoints, cloud_scores
-from geopurify_ros.msg import QueryResult
+from geopurify_ros.msg import PromptResult, QueryResult
 from geopurify_ros.ros.outputs.point_cloud2 import read_points
 from geopurify_ros.ros.shutdown_signals import ros_session
 from geopurify_ros.ros.tools.demo_files import write_picture, write_ply
 from geopurify_ros.ros.tools.private_domain import isolated_environment
 
 NAMESPACE = "geopurify"
-FIRST_QUERY = "armchair, sofa, piano, plant, radiator"
+FIRST_QUERY = "armchair, sofa, piano, plant, radiator, refrigerator"  # the sample room has none
 _START_S, _STEP_S = 120.0, 60.0
 
 
@@ -185,7 +185,8 @@ def run_demo(
         prompts = tuple(r.prompt for r in reply.result.results)
         write_ply(out / f"{stem}.ply", reply.labeled, prompts)
         picture = out / f"{stem}.png"
-        write_picture(picture, sequence, plain, reply.raw, reply.labeled, prompts)
+        absent = frozenset(r.prompt for r in reply.result.results if not r.found)
+        write_picture(picture, sequence, plain, reply.raw, reply.labeled, prompts, absent)
     write_report(out / "summary.json", summary, indent=2)
     _last_lines(summary, out, say)
     return summary
@@ -259,24 +260,35 @@ def _summary(
                          if k.startswith("median_ms.")},
         "raw": cloud_scores(every_name.raw, sequence, voxel_size_m),
         "purified": cloud_scores(every_name.labeled, sequence, voxel_size_m),
-        "query": [
-            {"prompt": r.prompt, "found": r.found, "score": round(r.score, 3),
-             "num_voxels": r.num_voxels,
-             "best_position_m": [r.best_position.x, r.best_position.y, r.best_position.z]}
-            for r in first.result.results
-        ],
+        "query": [_told(r) for r in first.result.results],
     }
 
 
+def _told(one: PromptResult) -> dict[str, Any]:
+    best, low, high = (
+        [round(getattr(point, axis), 4) for axis in "xyz"]
+        for point in (one.best_position, one.box_min, one.box_max)
+    )
+    return {
+        "prompt": one.prompt, "found": one.found, "score": round(one.score, 3),
+        "num_voxels": one.num_voxels, "num_pieces": one.num_pieces, "best_position_m": best,
+        "box_m": [low, high] if one.found else None, "otherwise": one.otherwise,
+        "nearest": one.nearest, "nearest_score": round(one.nearest_score, 3),
+    }  # fmt: skip
+
+
 def _last_lines(summary: dict[str, Any], out: Path, say: Callable[[str], None]) -> None:
-    found = [f"{q['prompt']} ({q['num_voxels']} voxels)" for q in summary["query"] if q["found"]]
-    missing = [q["prompt"] for q in summary["query"] if not q["found"]]
+    found = [f"{q['prompt']} ({q['num_voxels']} voxels, score {q['score']:.2f})"
+             for q in summary["query"] if q["found"]]
     counts = "frames in {frames_in}, fused {fused}, dropped {dropped}; {voxels} voxels"
     say(counts.format(**summary))
     say(f"mIoU of the received clouds over all class names: raw {summary['raw']['miou']:.3f}, "
         f"purified {summary['purified']['miou']:.3f}")
-    say(f"found: {', '.join(found) or 'nothing'}"
-        + (f"; not there: {', '.join(missing)}" if missing else ""))
+    say(f"found: {', '.join(found) or 'nothing'}")
+    for q in summary["query"]:
+        if not q["found"]:
+            near = "; nearest: {nearest} {nearest_score:.2f}" if q["nearest"] else ""
+            say(("no {prompt}" + near).format(**q))
     say(f"look at {out / 'labels.png'} and {out / 'all_names.png'}, open {out / 'labels.ply'}; "
         f"figures in {out / 'summary.json'}")
     say("the same on a ROS 2 machine:")

@@ -30,8 +30,12 @@ def write_picture(
     raw: LabeledPoints,
     purified: LabeledPoints,
     prompts: tuple[str, ...],
+    absent: frozenset[str],
 ) -> None:
-    """Camera or map, raw and purified labels: through a camera of the sequence and from above."""
+    """Camera or map, raw and purified labels: through a camera of the sequence and from above.
+
+    `absent`: prompts that were not found; the legend says so.
+    """
     number = _richest_view(sequence)
     frame = sequence.frame(number)
     height, width = frame.rgb.shape[:2]
@@ -50,7 +54,7 @@ def write_picture(
          ("purified labels", _draw(purified, above, up))],
     ]
     panels = [[render.with_title(image, title) for title, image in row] for row in rows]
-    save_picture(render.side_by_side(panels, prompts), path)
+    save_picture(render.side_by_side(panels, prompts, absent), path)
 
 
 def _draw(
