@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,16 @@ def read_answers(path: Path, encoder_id: str) -> tuple[tuple[str, ...], AnswerPr
         return None
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        names: dict[str, list[str]] = content["names"]
-        profile = AnswerProfile(
-            {word: name for name, words in names.items() for word in words},
-            {name: float(area) for name, area in content["areas_m2"].items()},
-            float(content["same_similarity"]),
-            float(content["calibration"]["slope"]), float(content["calibration"]["offset"]),
-        )  # fmt: skip
+        profile = _profile(content)
         encoder = content["encoder"]
-    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (
+        OSError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise CheckpointError(
             f"the answers {path} cannot be read ({error!r}): install the package again"
         ) from error
@@ -42,4 +44,24 @@ def read_answers(path: Path, encoder_id: str) -> tuple[tuple[str, ...], AnswerPr
             f"the answers {path} are of encoder {encoder}, not {encoder_id}: make them anew with "
             "`geopurify train answers`, or take the file away"
         )
-    return tuple(names), profile
+    return tuple(content["names"]), profile
+
+
+def _profile(content: dict[str, Any]) -> AnswerProfile:
+    """The content, looked at value by value."""
+    names, curve = content["names"], content["calibration"]
+    if not names or not all(isinstance(words, list) for words in names.values()):
+        raise ValueError("names without lists of synonyms")
+    return AnswerProfile(
+        {word: name for name, words in names.items() for word in words},
+        {name: _number(area, 0.0) for name, area in content["areas_m2"].items()},
+        _number(content["same_similarity"], 0.0), _number(curve["slope"], 0.0),
+        _number(curve["offset"]),
+    )  # fmt: skip
+
+
+def _number(value: Any, above: float = -math.inf) -> float:
+    number = float(value)
+    if not math.isfinite(number) or number <= above:
+        raise ValueError(f"{value} stands where a number above {above} belongs")
+    return number

@@ -17,6 +17,7 @@ from geopurify_ros.encoders.openclip_dense import (
     no_patches,
 )
 from geopurify_ros.encoders.openclip_precision import trial_of
+from geopurify_ros.encoders.openclip_text import encode_tokens
 from geopurify_ros.encoders.openclip_weights import Weights, find_weights
 from geopurify_ros.encoders.precision import pick_dtype, ramp, tried
 from geopurify_ros.encoders.text_cache import cached_text
@@ -174,7 +175,7 @@ class OpenClipEncoder:
     @torch.inference_mode()
     def _ensemble(self, text: str) -> Tensor:  # (1, D)
         tokens = self._tokenizer([template.format(text) for template in TEMPLATES])
-        rows = normalize(self._model.encode_text(tokens.to(self._device)).float(), dim=1)
+        rows = normalize(encode_tokens(self._model, tokens.to(self._device)).float(), dim=1)
         return normalize(rows.mean(dim=0, keepdim=True), dim=1)
 
     def _whole_cells(self, height: int, width: int) -> tuple[int, int]:

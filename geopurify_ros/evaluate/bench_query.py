@@ -135,9 +135,10 @@ def _question() -> Question:
     spared = torch.zeros((_PROMPTS, len(names)), dtype=torch.bool)
     spared[0, 0] = True
     rivals = Rivals(
-        names, spared, spared,
+        names, spared, spared, spared,
         tuple(Reading(prompt, "", frozenset(), frozenset()) for prompt in prompts),
-        (_LEAST_VOXELS,) * _PROMPTS, AnswerProfile(slope=_SLOPE, offset=_OFFSET),
+        tuple(range(_PROMPTS)), (_LEAST_VOXELS,) * _PROMPTS,
+        AnswerProfile(slope=_SLOPE, offset=_OFFSET),
     )  # fmt: skip
     return Question(TextQuery(prompts, None, _THRESHOLD), _texts(), rivals)
 

@@ -1,8 +1,9 @@
 """The names that an encoder knows are encoded in the background: mapping waits for none of it.
 
-With builtin that takes less than a second. A text tower of open_clip takes minutes on two cores
-(the first time; texts are cached): what is asked meanwhile is answered as for an encoder without a
-vocabulary, and the active query once more when the names are there.
+With builtin that takes less than a second. The text tower of ViT-B takes a quarter of a minute on
+two quiet cores, the first time (texts are cached), and far more beside a camera: what is asked
+meanwhile is answered as for an encoder without a vocabulary, and the active query once more when
+the names are there.
 """
 
 from __future__ import annotations

@@ -97,10 +97,10 @@ class Purifier:
             self._thread.join(_LONGEST_STEP_S)
 
     def _work(self, run: Run, before: threading.Thread | None) -> None:
-        if before is not None:
-            before.join()  # one that was discarded: two at once would take twice the memory
-        step_back(self._num_threads)
         try:
+            if before is not None:
+                before.join()  # one that was discarded: two at once would take twice the memory
+            step_back(self._num_threads)
             run.made = run.job.run(run.is_unwanted.is_set)
         except Exception as error:
             run.error = error

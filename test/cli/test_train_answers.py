@@ -1,6 +1,7 @@
 """`geopurify train answers`: sizes, and a curve that turns leads into probabilities."""
 
 import json
+import math
 from statistics import median
 
 import pytest
@@ -62,6 +63,22 @@ def test_the_shipped_file_is_of_the_shipped_encoder(tmp_path):
     with pytest.raises(CheckpointError, match="cannot be read"):
         read_answers(bad, "other")
     assert read_answers(tmp_path / "none.json", "other") is None
+
+
+@pytest.mark.parametrize("change", [
+    {"areas_m2": {"chair": math.inf}}, {"areas_m2": {"chair": math.nan}},
+    {"areas_m2": {"chair": -1}}, {"same_similarity": 0}, {"same_similarity": math.nan},
+    {"calibration": {"slope": math.nan, "offset": 0}},
+    {"calibration": {"slope": math.inf, "offset": 0}},
+    {"calibration": {"slope": 1, "offset": math.nan}}, {"calibration": {"slope": -1, "offset": 0}},
+    {"names": {}}, {"names": {"chair": "seat"}}, {"names": ["chair"]}, {"names": None},
+])
+def test_damaged_answers_are_refused_in_a_sentence(tmp_path, change):
+    content = json.loads(answers_path(BUILTIN_FILE).read_text())
+    path = tmp_path / "x_answers.json"
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_answers(path, content["encoder"])
 
 
 @pytest.mark.slow

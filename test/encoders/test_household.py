@@ -55,7 +55,8 @@ def test_all_that_a_robot_meets_is_in_it():
 def test_the_reader_gives_every_name_with_its_synonyms():
     names, profile = household()
     assert list(names) == [row.split(" ; ")[0] for row in ROWS]
-    assert profile.synonyms == {word: words_of(row)[0] for row in ROWS for word in words_of(row)[1:]}
+    assert profile.synonyms == {
+        word: words_of(row)[0] for row in ROWS for word in words_of(row)[1:]}
     assert not profile.is_calibrated
     assert profile.areas_m2 == {}
 

@@ -16,6 +16,7 @@ from geopurify_ros.encoders import (
     load_encoder,
     openclip,
     openclip_dense,
+    openclip_text,
     text_cache,
 )
 from geopurify_ros.encoders.household import household
@@ -247,3 +248,22 @@ def test_it_names_the_things_of_a_household_and_nobody_calibrated_it(clip):
     assert isinstance(clip, Profiled)
     assert (clip.vocabulary, clip.answer_profile) == household()
     assert not clip.answer_profile.is_calibrated
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_texts_without_their_padding_are_those_of_open_clip(made, name):
+    """Where a tower is not causal, or of another make, it gets all that it asks for."""
+    model = made(name).encoder._model
+    tokens = openclip.import_open_clip().get_tokenizer(name)(["a chair.", "", "one " * 100])
+    for some in (tokens, tokens[:1]):
+        torch.testing.assert_close(
+            openclip_text.encode_tokens(model, some), model.encode_text(some), rtol=0, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_tower_that_looks_ahead_sees_the_padding(made, monkeypatch):
+    model = made("ViT-B-32").encoder._model
+    monkeypatch.setattr(model, "attn_mask", torch.zeros_like(model.attn_mask))
+    tokens = openclip.import_open_clip().get_tokenizer("ViT-B-32")(["a chair."])
+    assert torch.equal(openclip_text.encode_tokens(model, tokens), model.encode_text(tokens))

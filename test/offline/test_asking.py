@@ -14,7 +14,7 @@ from geopurify_ros.offline.pipeline import new_pipeline, open_map, save_map
 def room():
     pipeline = new_pipeline(with_values(Config(), {"encoder.dtype": "float32"}))
     with open_recording(sample_room(), pipeline.config) as recording:
-        for frame in recording.frames(4):
+        for frame in recording.frames(8):
             pipeline.integrate(frame)
     pipeline.purify()
     return pipeline
@@ -36,6 +36,16 @@ def test_what_says_the_same_gives_the_same_voxels(room, name, others):
         got = mask(room, other)
         union = int((got | expected).sum())
         assert union == 0 or int((got & expected).sum()) / union >= 0.9, other
+
+
+def test_the_same_thing_asked_twice_is_found_twice(room):
+    alone = ask(room, "sofa").prompts[0]
+    for text in ("sofa, couch", "couch, sofa", "the sofa, sofas", "sofa, soffa"):
+        one, other = ask(room, text).prompts
+        assert one.found
+        assert other.found
+        assert one.num_voxels == other.num_voxels == alone.num_voxels
+        assert (one.label, other.label) == (1, 1)
 
 
 def test_what_is_there_is_found_and_what_is_not_is_said(room):

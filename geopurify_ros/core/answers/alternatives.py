@@ -4,8 +4,8 @@ The rule, which docs/answers.md tells to users. A name of the vocabulary is no r
 
 - that *says the same*: it is the name, or a synonym, plural or slip of typing of it, or their
   texts are as similar as synonyms are;
-- that it is *a kind of*: its last word is the prompt, "office chair" for "chair", also inside a
-  compound, "bookshelf" for "shelf".
+- that is *a kind of* it: its last word is the prompt or a synonym of it, "office chair" for
+  "chair", also inside a compound, "bookshelf" for "shelf". Such a name counts for the prompt.
 
 A name that the prompt itself is a kind of, "chair" for "office chair", is a rival at first; where
 the prompt is then not found, it is asked for again without that rival. A prompt that says the same
@@ -62,13 +62,17 @@ class Alternatives:
         words = bare(prompt)
         name, is_said = self._same(words, similarity)
         said = [*self._said.get(name, []), words] if name else [words]
-        kinds = {n for n in self._names if any(is_kind_of(bare(n), word) for word in said)}
+        kinds = {n for n in self._names if any(self._is_kind(bare(n), word) for word in said)}
         heads = {n for n in self._names if is_kind_of(words, bare(n)) or (
             name and is_kind_of(bare(name), bare(n)))}  # fmt: skip
         heads -= kinds | {name}
         return Reading(
             name if is_said else prompt, name, frozenset(kinds | {name} - {""}), frozenset(heads)
         )
+
+    def _is_kind(self, name: str, word: str) -> bool:
+        """A word that is no name ends many by chance: "hair" armchair."""
+        return is_kind_of(name, word) and (word in self._words or name.endswith(f" {word}"))
 
     def _same(self, words: str, similarity: Mapping[str, float]) -> tuple[str, bool]:
         """The name that says the same, and whether the prompt says no more than it."""
@@ -90,15 +94,16 @@ class Alternatives:
 
 
 def bare(text: str) -> str:
-    """Lower case, letters and digits only, without articles."""
-    words = re.sub(r"[^a-z0-9]+", " ", text.casefold()).split()
+    """Lower case, letters and digits of any script only, without articles."""
+    words = re.sub(r"[\W_]+", " ", text.casefold()).split()
     return " ".join(word for word in words if word not in _ARTICLES) or text.casefold()
 
 
 def singular(text: str) -> str:
     """The last word without its plural ending; regular English forms and a few others."""
     rest, _, last = text.rpartition(" ")
-    irregular = {"shelves": "shelf", "knives": "knife", "people": "person", "men": "man"}
+    irregular = {"shelves": "shelf", "knives": "knife", "people": "person", "men": "man",
+                 "women": "woman"}
     if last in irregular:
         last = irregular[last]
     elif last.endswith("ies") and len(last) > 4:

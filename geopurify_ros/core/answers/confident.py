@@ -21,6 +21,7 @@ from geopurify_ros.core.answers.query import NOT_THERE, Reasons, TextQuery, Voxe
 from geopurify_ros.core.answers.question import Rivals
 
 BELIEVED = 0.5  # score that the best voxel of a piece must reach
+LEAST_SCORE = 0.1  # below, nothing grows, whatever the threshold
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,29 @@ def confident_labels(
     coords: Tensor,  # (V, 3) int64
 ) -> VoxelLabels:
     """Labels and scores of all voxels of a map."""
-    floor = lead_of(asked.threshold, rivals.profile)
+    threshold = max(asked.threshold, LEAST_SCORE)
+    floor = lead_of(threshold, rivals.profile)
     found = _prospects(chunks, rivals, len(coords), coords.device, floor)
     score = probability(found.lead, rivals.profile)
     label = torch.full_like(found.prompt, NOT_THERE)
+    is_calibrated = [rivals.profile.is_calibrated] * len(rivals.least_voxels)
     for k, least in enumerate(rivals.least_voxels):
         mine = found.prompt == k
         for lead in (found.lead, found.later) if rivals.has_second_try else (found.lead,):
             chance = probability(lead, rivals.profile)
-            rows = torch.nonzero(mine & (chance >= asked.threshold) & (chance > 0)).squeeze(1)
+            rows = torch.nonzero(mine & (chance >= threshold)).squeeze(1)
             rows = rows[_is_believed(coords[rows], lead[rows], chance[rows], least)]
             if len(rows):
                 label[rows], score[rows] = k + 1, chance[rows]
+                # without its heads a prompt scores what nobody measured
+                is_calibrated[k] &= lead is found.lead
                 break
     chances = [float(probability(torch.tensor(lead), rivals.profile)) for _, lead in found.nearest]
     return VoxelLabels(label, score, Reasons(
         (*asked.prompts, *rivals.names), found.rival,
         tuple((text, chance) for (text, _), chance in zip(found.nearest, chances, strict=True)),
-        tuple(reading.text for reading in rivals.readings), rivals.profile.is_calibrated,
+        tuple(reading.text for reading in rivals.readings), rivals.same_as,
+        tuple(is_calibrated),
     ))  # fmt: skip
 
 
@@ -84,7 +90,8 @@ def _prospects(
     chunks: LogitChunks, rivals: Rivals, count: int, device: torch.device, floor: float
 ) -> _Prospects:
     """`floor`: lead from which a voxel may carry a label, and its rival is looked up."""
-    first, second = LeadMaker(rivals.spared), LeadMaker(rivals.spared_later)
+    first = LeadMaker(rivals.spared, rivals.counting)
+    second = LeadMaker(rivals.spared_later, rivals.counting)
     num = len(rivals.least_voxels)
     prompt = torch.zeros(count, dtype=torch.int64, device=device)
     rival = torch.full_like(prompt, -1)
@@ -93,22 +100,23 @@ def _prospects(
     nearest: list[tuple[int, float]] = [(-1, -torch.inf)] * num
     for rows, logits in chunks:
         leads = first.of(logits)
-        best = logits[:, :num].argmax(dim=1, keepdim=True)
+        best = first.prompts(logits).argmax(dim=1, keepdim=True)
         prompt[rows] = best.squeeze(1)
         lead[rows] = leads.gather(1, best).squeeze(1)
         if rivals.has_second_try:
             later[rows] = second.of(logits).gather(1, best).squeeze(1)
         close = torch.nonzero(later[rows] >= floor).squeeze(1)
-        rival[rows][close] = second.rival(logits[close], prompt[rows][close])
-        nearest = _nearer(nearest, logits, leads)
+        rival[rows][close] = first.rival(logits[close], prompt[rows][close])
+        nearest = _nearer(nearest, first, logits, leads)
     return _Prospects(prompt, lead, later, rival, nearest)
 
 
 def _nearer(
-    before: list[tuple[int, float]], logits: Tensor, leads: Tensor
+    before: list[tuple[int, float]], maker: LeadMaker, logits: Tensor, leads: Tensor
 ) -> list[tuple[int, float]]:
     """The better prospects of each prompt: those of before, or of these voxels."""
     top, row = leads.max(dim=0)
-    winner = logits[row].argmax(dim=1)
+    itself = torch.arange(len(top), device=top.device)
+    winner = torch.where(top > 0, itself, maker.rival(logits[row], itself))
     here = zip(winner.tolist(), top.tolist(), strict=True)
     return [max(pair, key=lambda one: one[1]) for pair in zip(before, here, strict=True)]

@@ -16,14 +16,22 @@ from geopurify_ros.core.mapping.encoder import AnswerProfile
 class LeadMaker:
     """Finds leads in logits; prepared once per question."""
 
-    def __init__(self, spared: Tensor) -> None:  # (L, A) bool
-        """`spared`: alternatives that are no rivals of a prompt; quick where they come first."""
+    def __init__(self, spared: Tensor, counting: Tensor) -> None:  # (L, A) bool, (L, A) bool
+        """Quick where the alternatives that are special to some prompt come first.
+
+        Args:
+            spared: alternatives that are no rivals of a prompt.
+            counting: those of them whose logit counts for the prompt: kinds of it.
+        """
         self._num_prompts = num = len(spared)
         itself = torch.eye(num, dtype=torch.bool, device=spared.device)
         is_none = torch.cat((itself, spared), dim=1)
         blocked = torch.zeros(is_none.shape, device=spared.device)
         self._blocked = blocked.masked_fill_(is_none, -torch.inf)  # (L, L + A)
-        of_some = torch.nonzero(spared.any(dim=0))
+        counts = torch.cat((itself, counting), dim=1)
+        self._counted = torch.full_like(blocked, -torch.inf).masked_fill_(counts, 0.0)
+        self._has_kinds = bool(counting.any())
+        of_some = torch.nonzero((spared | counting).any(dim=0))
         # columns from here on rival all prompts alike: they are looked at once
         self._common = num + (int(of_some.max()) + 1 if len(of_some) else 0)
 
@@ -31,12 +39,22 @@ class LeadMaker:
         """Leads of the prompts, which are the first L columns; inf where there is no rival."""
         own, common = logits[:, : self._common], logits[:, self._common :]
         best = common.amax(dim=1) if common.shape[1] else logits.new_full((), -torch.inf)
+        prompts = self.prompts(logits)
+        rivals = torch.cat((prompts, own[:, self._num_prompts :]), dim=1)
         leads = [
-            own[:, k] - torch.maximum((own + blocked[: self._common]).amax(dim=1), best)
+            prompts[:, k] - torch.maximum((rivals + blocked[: self._common]).amax(dim=1), best)
             for k, blocked in enumerate(self._blocked)
         ]
         # -inf less -inf: a prompt that cannot be read and has no rival leads nothing
         return torch.stack(leads, dim=1).nan_to_num_(-torch.inf, torch.inf, -torch.inf)
+
+    def prompts(self, logits: Tensor) -> Tensor:  # (R, L + A) -> (R, L)
+        """Logits of the prompts, or of a kind that has more."""
+        own = logits[:, : self._common]
+        if not self._has_kinds:
+            return own[:, : self._num_prompts]
+        return torch.stack([(own + counted[: self._common]).amax(dim=1)
+                            for counted in self._counted], dim=1)  # fmt: skip
 
     def rival(self, logits: Tensor, prompt: Tensor) -> Tensor:  # (R, L + A), (R,) -> (R,)
         """Number of the text that comes nearest to the given prompt of each row."""

@@ -25,7 +25,8 @@ class TextQuery:
         prompts: active prompts, distinct.
         negatives: what else a voxel may be; never among the prompts. None: whatever the encoder's
             vocabulary names, see `alternatives`.
-        threshold: lowest score of a labelled voxel; 0 labels every voxel that no negative wins.
+        threshold: lowest score of a labelled voxel; with listed negatives 0 labels every voxel
+            that none of them wins.
         min_voxels: of the largest connected piece of a thing that is found.
     """
 
@@ -70,14 +71,16 @@ class Reasons:
         nearest: per prompt, (number of the text that wins, score of the prompt) at the voxel where
             the prompt has the best prospects.
         read_as: per prompt, the text that stood for it.
-        is_calibrated: whether scores are probabilities, measured on validation rooms.
+        same_as: per prompt, the number of the first prompt that says the same and answers for it.
+        is_calibrated: per prompt, whether scores are probabilities, measured on validation rooms.
     """
 
     texts: tuple[str, ...]
     otherwise: Tensor
     nearest: tuple[tuple[int, float], ...]
     read_as: tuple[str, ...]
-    is_calibrated: bool
+    same_as: tuple[int, ...]
+    is_calibrated: tuple[bool, ...]
 
 
 def parse_prompts(text: str, max_prompts: int) -> tuple[str, ...]:
@@ -104,9 +107,21 @@ def parse_negatives(text: str) -> tuple[str, ...] | None:
     Raises:
         InputError: nothing but spaces and commas, or too much.
     """
-    if text.strip().casefold() == AUTO:
-        return None
-    return parse_prompts(text, MAX_NEGATIVES) if text else ()
+    return check_negatives(list(parse_prompts(text, MAX_NEGATIVES))) if text.strip() else ()
+
+
+def check_negatives(texts: list[str]) -> tuple[str, ...] | None:
+    """The same of texts that are parted already.
+
+    Raises:
+        InputError: nothing but spaces, too much, or "auto" beside others.
+    """
+    negatives = check_prompts(texts, MAX_NEGATIVES)
+    if AUTO not in (one.casefold() for one in negatives):
+        return negatives
+    if len(negatives) > 1:
+        raise InputError("the negative 'auto' stands alone: it is all that the encoder can name")
+    return None
 
 
 def check_prompts(texts: list[str], max_prompts: int) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ class Rivals:
         names: of the A alternatives.
         spared: (L, A) bool, those that are no rivals of a prompt.
         spared_later: (L, A) bool, the same once a prompt was not found with its heads.
+        counting: (L, A) bool, kinds of a prompt, which count for it.
         readings: of the prompts.
+        same_as: per prompt, the number of the first one that is read alike and answers for it.
         least_voxels: per prompt, what a thing of it must at least consist of.
         profile: what is known of the names.
     """
@@ -36,7 +38,9 @@ class Rivals:
     names: tuple[str, ...]
     spared: Tensor
     spared_later: Tensor
+    counting: Tensor
     readings: tuple[Reading, ...]
+    same_as: tuple[int, ...]
     least_voxels: tuple[int, ...]
     profile: AnswerProfile
 
@@ -82,16 +86,24 @@ class Asking:
         spared = frozenset().union(*(one.spared | one.heads for one in readings))
         order = sorted(range(len(knows.names)), key=lambda k: knows.names[k] not in spared)
         names, vectors = tuple(knows.names[k] for k in order), vectors[order]
+        said = [one.text for one in readings]
+        same_as = tuple(said.index(text) for text in said)
+        # of two prompts that are read alike only the first one competes
+        repeats = typed.is_unreadable.new_tensor([k != one for k, one in enumerate(same_as)])
         texts = EncodedTexts(
             torch.cat((self._prompts(readings, typed, names, vectors), vectors)),
-            torch.cat((typed.is_unreadable, typed.is_unreadable.new_zeros(len(names)))),
-            typed.logit_scale, typed.has_gaps,
+            torch.cat((typed.is_unreadable | repeats,
+                       typed.is_unreadable.new_zeros(len(names)))),
+            typed.logit_scale, typed.has_gaps or bool(repeats.any()),
         )  # fmt: skip
         least = (self._least(one, asked.min_voxels, voxel_size_m) for one in readings)
+        kinds = [one.spared - {one.name, *said} if same_as[k] == k else frozenset()
+                 for k, one in enumerate(readings)]  # fmt: skip
         return Question(asked, texts, Rivals(
             names, _mask([one.spared for one in readings], names, self._device),
             _mask([one.spared | one.heads for one in readings], names, self._device),
-            readings, tuple(least), self._profile,
+            _mask(kinds, names, self._device), readings,
+            same_as, tuple(least), self._profile,
         ))  # fmt: skip
 
     @staticmethod
@@ -110,17 +122,10 @@ class Asking:
     ) -> tuple[Reading, ...]:
         known = Alternatives(names, self._profile.synonyms, self._profile.same_similarity)
         likeness = (typed.vectors @ vectors.T).tolist()
-        found = [
+        return tuple(
             known.read(prompt, dict(zip(names, row, strict=True)))
             for prompt, row in zip(asked.prompts, likeness, strict=True)
-        ]
-        said = [reading.text for reading in found]
-        # "sofa, couch": read alike they would share every voxel; each keeps its own vector
-        return tuple(
-            reading if said.count(reading.text) == 1
-            else Reading(prompt, reading.name, reading.spared, reading.heads)
-            for prompt, reading in zip(asked.prompts, found, strict=True)
-        )  # fmt: skip
+        )
 
     def _least(self, reading: Reading, min_voxels: int, voxel_size_m: float) -> int:
         area_m2 = self._profile.areas_m2.get(reading.name)

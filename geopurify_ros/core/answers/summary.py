@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from geopurify_ros.core.answers.confident import BELIEVED
 from geopurify_ros.core.answers.pieces import connected_pieces, inside_position
 from geopurify_ros.core.answers.query import Reasons, TextQuery, VoxelLabels
 
@@ -30,7 +31,8 @@ class PromptAnswer:
         nearest: what there is in place of an absent thing, "cabinet"; empty where not known.
         nearest_score: of the prompt, there.
         read_as: the text that stood for the prompt.
-        is_calibrated: whether scores are probabilities.
+        label: of its voxels; that of an earlier prompt which says the same.
+        is_calibrated: whether the score is a probability.
     """
 
     prompt: str
@@ -44,6 +46,7 @@ class PromptAnswer:
     nearest: str = ""
     nearest_score: float = 0.0
     read_as: str = ""
+    label: int = 0
     is_calibrated: bool = False
 
     @property
@@ -70,31 +73,40 @@ def _one(
     k: int, asked: TextQuery, labels: VoxelLabels, coords: Tensor, size_m: float
 ) -> PromptAnswer:
     prompt, reasons = asked.prompts[k], labels.reasons
-    read_as = reasons.read_as[k] if reasons else prompt
-    is_calibrated = reasons is not None and reasons.is_calibrated
+    if reasons is not None and reasons.same_as[k] != k:
+        return replace(_one(reasons.same_as[k], asked, labels, coords, size_m), prompt=prompt)
+    told = PromptAnswer(
+        prompt, False, 0.0, 0, 0, None, None, read_as=reasons.read_as[k] if reasons else prompt,
+        label=k + 1, is_calibrated=reasons is not None and reasons.is_calibrated[k],
+    )  # fmt: skip
     rows = torch.nonzero(labels.label == k + 1).squeeze(1)
     piece = connected_pieces(coords[rows])
     largest = rows[piece == 0]
     if len(largest) < max(1, asked.min_voxels):
-        found = PromptAnswer(prompt, False, 0.0, len(rows), _count(piece), None, None,
-                             read_as=read_as, is_calibrated=is_calibrated)  # fmt: skip
-        return _with_nearest(found, k, reasons)
+        told = replace(told, num_voxels=len(rows), num_pieces=_count(piece))
+        return _with_nearest(told, k, asked, reasons)
     here = coords[largest]
     best = here[inside_position(here, labels.score[largest])]
     corners = (here.min(dim=0).values, here.max(dim=0).values + 1)
-    return PromptAnswer(
-        prompt, True, float(labels.score[largest].mean()), len(rows), _count(piece),
-        _point(best, 0.5, size_m), (_point(corners[0], 0, size_m), _point(corners[1], 0, size_m)),
-        _mostly(reasons, largest), read_as=read_as, is_calibrated=is_calibrated,
+    return replace(
+        told, found=True, score=float(labels.score[largest].mean()), num_voxels=len(rows),
+        num_pieces=_count(piece), best_position_m=_point(best, 0.5, size_m),
+        box_m=(_point(corners[0], 0, size_m), _point(corners[1], 0, size_m)),
+        otherwise=_mostly(reasons, largest),
     )  # fmt: skip
 
 
-def _with_nearest(found: PromptAnswer, k: int, reasons: Reasons | None) -> PromptAnswer:
+def _with_nearest(
+    told: PromptAnswer, k: int, asked: TextQuery, reasons: Reasons | None
+) -> PromptAnswer:
     if reasons is None or reasons.nearest[k][0] < 0:
-        return found
+        return told
     text, score = reasons.nearest[k]
-    name = reasons.texts[text] if text != k else f"too little {found.prompt}"
-    return PromptAnswer(**{**vars(found), "nearest": name, "nearest_score": score})
+    name = reasons.texts[text]
+    if text == k:
+        doubtful = score < max(BELIEVED, asked.threshold)
+        name = f"{told.read_as}, but too {'doubtful' if doubtful else 'small'}"
+    return replace(told, nearest=name, nearest_score=score)
 
 
 def _mostly(reasons: Reasons | None, rows: Tensor) -> str:

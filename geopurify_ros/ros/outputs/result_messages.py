@@ -21,23 +21,23 @@ def query_result(
     """The message of an answer, whose prompts `found` sums up."""
     reasons = answer.purified.reasons
     made = QueryResult(header=header)
-    made.calibrated = reasons is not None and reasons.is_calibrated
+    made.calibrated = reasons is not None and all(reasons.is_calibrated)
     made.num_voxels = len(pipeline.map)
     made.num_purifications = pipeline.num_purifications
     made.changed_fraction = answer.changed_fraction
-    for label, one in enumerate(found, start=1):
-        result = _prompt_result(one, label, answer.raw)
+    for one in found:
+        result = _prompt_result(one, answer.raw)
         result.unreadable = unreadable(pipeline.encoder, one.prompt)
         made.results.append(result)
     return made
 
 
-def _prompt_result(one: PromptAnswer, label: int, raw: VoxelLabels | None) -> PromptResult:
+def _prompt_result(one: PromptAnswer, raw: VoxelLabels | None) -> PromptResult:
     low, high = one.box_m or (_NOWHERE, _NOWHERE)
     return PromptResult(
-        prompt=one.prompt, label=label, found=one.found, score=one.score,
+        prompt=one.prompt, label=one.label, found=one.found, score=one.score,
         num_voxels=one.num_voxels,
-        num_voxels_raw=0 if raw is None else int((raw.label == label).sum()),
+        num_voxels_raw=0 if raw is None else int((raw.label == one.label).sum()),
         num_pieces=one.num_pieces,
         best_position=_point(one.best_position_m or _NOWHERE),
         box_min=_point(low), box_max=_point(high),

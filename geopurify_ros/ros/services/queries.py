@@ -11,9 +11,8 @@ from std_msgs.msg import String
 
 from geopurify_ros.config import Config, QueryConfig
 from geopurify_ros.core.answers.query import (
-    AUTO,
-    MAX_NEGATIVES,
     TextQuery,
+    check_negatives,
     check_prompts,
     make_query,
     parse_negatives,
@@ -82,8 +81,7 @@ class Queries:
     def _negatives(self, given: list[str]) -> tuple[str, ...] | None:
         if not given:
             return parse_negatives(self._config().query.negatives)
-        listed = check_prompts(given, MAX_NEGATIVES)
-        return None if [one.casefold() for one in listed] == [AUTO] else listed
+        return check_negatives(given)
 
     def _edited(self, msg: SemanticQuery) -> TextQuery | None:
         """The active query after a SemanticQuery; None when no prompt is left."""

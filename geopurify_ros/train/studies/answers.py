@@ -75,7 +75,7 @@ def leads_of(mapped: Mapped) -> tuple[Tensor, Tensor]:  # (N,) float32, (N,) boo
                                    pipeline.map.voxel_size_m)  # fmt: skip
         if question.rivals is None or pipeline.result is None:
             raise InputError("the encoder has no vocabulary, or the map is not purified")
-        maker = LeadMaker(question.rivals.spared)
+        maker = LeadMaker(question.rivals.spared, question.rivals.counting)
         chunks = purified_logits(pipeline.result, pipeline.lifted, question.texts)
         lead = torch.cat([maker.of(logits)[:, 0] for _, logits in chunks])
         leads.append(lead[labeled])

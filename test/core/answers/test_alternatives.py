@@ -59,6 +59,8 @@ def test_kinds_are_no_rivals_heads_are_at_first():
     assert KNOWN.read("bookshelf", FAR).heads == {"shelf"}
     assert KNOWN.read("rug", FAR).spared == {"rug", "bath mat"}  # a mat is a rug
     assert KNOWN.read("tree", FAR).spared == {"christmas tree"}
+    assert KNOWN.read("hair", FAR).spared == set()  # no armchair
+    assert bare("Café-Table") == "café table"
 
 
 def test_without_a_similarity_words_alone_decide():

@@ -16,23 +16,27 @@ PROFILE = AnswerProfile(slope=0.6, offset=-0.5)
 PLAIN = AnswerProfile()
 
 
-def rivals_of(spared, later=None, least=None, profile=PROFILE):
+def rivals_of(spared, later=None, least=None, profile=PROFILE, counting=None):
     spared = torch.tensor(spared, dtype=torch.bool)
     later = spared if later is None else torch.tensor(later, dtype=torch.bool)
     readings = tuple(Reading(f"p{k}", "", frozenset(), frozenset()) for k in range(len(spared)))
     names = tuple(f"n{k}" for k in range(spared.shape[1]))
-    return Rivals(names, spared, later, readings, least or (1,) * len(spared), profile)
+    counting = torch.zeros_like(spared) if counting is None else torch.tensor(counting)
+    return Rivals(names, spared, later, counting, readings, tuple(range(len(spared))),
+                  least or (1,) * len(spared), profile)
 
 
-def plain_leads(logits, spared):
+def plain_leads(logits, spared, counting):
     """Prompt by prompt and voxel by voxel."""
     num, result = len(spared), []
     for row in logits.tolist():
+        own = [max([row[k], *(v for v, c in zip(row[num:], counting[k].tolist(), strict=True)
+                              if c)]) for k in range(num)]
         leads = []
         for k in range(num):
-            others = [v for j, v in enumerate(row[:num]) if j != k]
+            others = [v for j, v in enumerate(own) if j != k]
             others += [v for v, s in zip(row[num:], spared[k].tolist(), strict=True) if not s]
-            leads.append(row[k] - max(others) if others else math.inf)
+            leads.append(own[k] - max(others) if others else math.inf)
         result.append(leads)
     return torch.tensor(result)
 
@@ -43,8 +47,10 @@ def test_leads_are_those_of_the_plain_loop(num_prompts, share):
     generator = torch.Generator().manual_seed(num_prompts)
     logits = torch.randn((50, num_prompts + 7), generator=generator)
     spared = torch.rand((num_prompts, 7), generator=generator) < share
-    maker = LeadMaker(spared)
-    assert torch.equal(maker.of(logits), plain_leads(logits, spared))
+    for counting in (torch.zeros_like(spared), spared):
+        maker = LeadMaker(spared, counting)
+        assert torch.equal(maker.of(logits), plain_leads(logits, spared, counting))
+    maker = LeadMaker(spared, torch.zeros_like(spared))
     prompt = torch.randint(num_prompts, (50,), generator=generator)
     rival = maker.rival(logits, prompt)
     lead = maker.of(logits).gather(1, prompt[:, None]).squeeze(1)
@@ -55,7 +61,8 @@ def test_leads_are_those_of_the_plain_loop(num_prompts, share):
 
 def test_a_prompt_that_cannot_be_read_leads_nothing():
     logits = torch.tensor([[-math.inf, 1.0, 2.0], [-math.inf, -math.inf, -math.inf]])
-    maker = LeadMaker(torch.zeros((2, 1), dtype=torch.bool))
+    none = torch.zeros((2, 1), dtype=torch.bool)
+    maker = LeadMaker(none, none)
     assert maker.of(logits).tolist() == [[-math.inf, -1.0], [-math.inf, -math.inf]]
 
 
@@ -124,10 +131,34 @@ def test_the_head_of_a_prompt_is_a_rival_only_while_something_else_fits():
     assert labels.label.tolist() == [1, 1, 1]
     assert labels.score.tolist() == pytest.approx([float(probability(
         torch.tensor(5.0), PROFILE))] * 3)
+    assert labels.reasons.is_calibrated == (False,)  # nobody measured scores without the head
+    assert labels.reasons.otherwise.tolist() == [1, 1, 1]  # a chair
     one_office_chair = as_chair.clone()
     one_office_chair[0, 0], one_office_chair[1:, 0] = 9.0, 3.0
     labels = confident_labels(iter([(slice(0, 3), one_office_chair)]), asked, rivals, coords)
     assert labels.label.tolist() == [1, 0, 0]
+    assert labels.reasons.is_calibrated == (True,)
+
+
+def test_a_kind_of_the_prompt_counts_for_it():
+    """ "Chair", where the voxels are an office chair beside a desk."""
+    coords = torch.tensor([[k, 0, 0] for k in range(2)])
+    logits = torch.tensor([[3.0, 9.0, 5.0]] * 2)  # chair, office chair, desk
+    asked = TextQuery(("chair",), None, 0.2)
+    labels = confident_labels(iter([(slice(0, 2), logits)]), asked,
+                              rivals_of([[True, False]], counting=[[True, False]]), coords)
+    assert labels.label.tolist() == [1, 1]
+    assert labels.reasons.otherwise.tolist() == [2, 2]
+    labels = confident_labels(iter([(slice(0, 2), logits)]), asked,
+                              rivals_of([[True, False]]), coords)
+    assert labels.label.tolist() == [0, 0]
+    assert labels.reasons.nearest[0][0] == 2
+
+
+def test_nothing_grows_below_a_tenth_whatever_the_threshold():
+    never = lead_of(0.09, PROFILE)
+    assert labels_of([3.0, never, never], threshold=0.0).label.tolist() == [1, 0, 0]
+    assert labels_of([3.0, lead_of(0.11, PROFILE)], threshold=0.0).label.tolist() == [1, 1]
 
 
 def test_two_prompts_share_no_voxel():

@@ -107,7 +107,9 @@ def test_no_voxels_no_labels():
 
 def test_negatives_are_a_list_or_whatever_the_encoder_can_name():
     assert parse_negatives(" Auto ") is None
-    assert parse_negatives("") == ()
+    assert parse_negatives("") == parse_negatives(" ") == ()
+    with pytest.raises(InputError, match="'auto' stands alone"):
+        parse_negatives("auto, wall")
     assert parse_negatives("wall, floor") == ("wall", "floor")
     assert make_query(("chair",), None, 0.2, 8) == TextQuery(("chair",), None, 0.2, 8)
     assert make_query(("chair",), None, 0.2).texts == ("chair",)

@@ -14,7 +14,7 @@ LABEL = torch.tensor([1, 1, 1, 1, 1, 1, 2])
 SCORE = torch.tensor([0.9, 0.6, 0.8, 0.7, 0.75, 0.95, 0.5])
 REASONS = Reasons(("chair", "table", "lamp", "stool", "wall"),
                   torch.tensor([3, 3, 4, 3, 3, 4, -1]), ((3, 2.0), (1, 0.5), (4, 0.12)),
-                  ("chair", "table", "light"), True)
+                  ("chair", "table", "light"), (0, 1, 2), (True,) * 3)
 
 
 def test_the_largest_piece_is_the_thing():
@@ -36,7 +36,19 @@ def test_what_is_not_there_says_what_is():
     assert (lamp.nearest, lamp.nearest_score, lamp.read_as) == ("wall", 0.12, "light")
     assert lamp.sentence == "no lamp; nearest: wall 0.12"
     assert not table.found  # one voxel where two are asked for
-    assert table.sentence == "no table; nearest: too little table 0.50"
+    assert table.sentence == "no table; nearest: table, but too small 0.50"
+    doubtful = Reasons(REASONS.texts, REASONS.otherwise, ((0, 0.9), (1, 0.4), (4, 0.1)),
+                       ("chair", "table", "light"), (0, 1, 2), (True,) * 3)
+    table = summarize(ASKED, VoxelLabels(LABEL, SCORE, doubtful), COORDS, 0.05)[1]
+    assert table.sentence == "no table; nearest: table, but too doubtful 0.40"
+
+
+def test_a_prompt_that_says_the_same_as_an_earlier_one_has_its_answer():
+    same = Reasons(REASONS.texts, REASONS.otherwise, REASONS.nearest,
+                   ("chair", "chair", "light"), (0, 0, 2), (True,) * 3)
+    chair, seat, lamp = summarize(ASKED, VoxelLabels(LABEL, SCORE, same), COORDS, 0.05)
+    assert (seat.prompt, seat.label, seat.num_voxels) == ("table", 1, chair.num_voxels)
+    assert (chair.label, lamp.label) == (1, 3)
 
 
 def test_scattered_voxels_are_no_thing():
