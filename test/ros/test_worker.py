@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 
 import pytest
 import torch
-from box_room import ASKED, frame_at, pipeline_of
+from box_room import ASKED, frame_at
+from lone_worker import BrokenCard, lone_worker, wait
 
-from geopurify_ros.core.mapping.keyframe import KeyframeGate
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.errors import GeoPurifyError, InputError
-from geopurify_ros.ros import device_loss, purifier
-from geopurify_ros.ros.report import FrameCounts, Reporter
-from geopurify_ros.ros.worker import MappingWorker
-
-
-class Log(list):
-    """Warnings as a list."""
-
-    warning = info = list.append
-
-
-class Listener:
-    def map_changed(self, *_arguments):
-        pass
-
-    answered = cleared = map_changed
-    wants_raw = True
+from geopurify_ros.ros import device_loss
 
 
 @pytest.fixture
 def worker():
-    pipeline, log = pipeline_of("mean", num_frames=1), Log()
-    made = MappingWorker(pipeline, KeyframeGate(pipeline.config.keyframe), FrameCounts(),
-                         Reporter(log), Listener())
-    made.log = log
+    made = lone_worker()
     made.start()
     yield made
     made.stop()
-
-
-def wait(condition, what):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def test_a_map_is_replaced_however_many_questions_wait(worker):
@@ -97,15 +69,6 @@ def test_a_map_that_could_not_be_published_is_published_later(worker):
     wait(lambda: published, "the map")
 
 
-class BrokenCard:
-    """A device whose every operation raises, as all do after a sticky CUDA error."""
-
-    type = "cuda"
-
-    def __str__(self):
-        return "cuda:0"
-
-
 def test_after_a_sticky_error_nobody_is_told_that_the_map_is_kept(worker, monkeypatch):
     def broken(*_arguments, **_names):
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel "
@@ -148,263 +111,6 @@ def test_want_of_memory_is_no_loss_of_the_device(worker, monkeypatch, error):
     wait(lambda: "frame" in worker.failing, "the failure")
     assert worker.lost_device == ""
     assert "the map is kept" in worker.log[-1]
-
-
-class Held:
-    """Purifications that wait at their end until they are let go; what they were asked."""
-
-    def __init__(self, worker, monkeypatch):
-        self.go_on, self.begun, self.ended = threading.Event(), [], []
-        self.error = None
-        real_run = PurifyJob.run
-
-        def run(job, is_unwanted=lambda: False):
-            self.begun.append(len(job.shot))
-            made = real_run(job, is_unwanted)
-            while not (self.go_on.is_set() or is_unwanted()):
-                time.sleep(0.002)
-            self.ended.append(is_unwanted())
-            if self.error is not None:
-                raise self.error
-            return made
-
-        monkeypatch.setattr(PurifyJob, "run", run)
-        worker._purify_is_due = True
-
-
-@pytest.fixture
-def held(worker, monkeypatch):
-    made = Held(worker, monkeypatch)
-    yield made
-    made.go_on.set()
-
-
-def ask(worker, answers):
-    worker.call("query", lambda: worker.pipeline.query(ASKED), answers.append)
-
-
-def fused(worker):
-    return worker._counts.snapshot()["fused"]
-
-
-def test_frames_are_fused_and_queries_answered_while_a_purification_runs(worker, held):
-    """However long it takes: it works on what the map was when it began."""
-    known, answers, reports = len(worker.pipeline.map), [], []
-    worker.request_purify(reports.append)
-    wait(lambda: held.begun, "the purification")
-    for k in range(8):
-        worker.submit_frame(lambda k=k: frame_at(1.0 + k))
-    wait(lambda: fused(worker) == 8, "all frames")
-    ask(worker, answers)
-    wait(lambda: answers, "the answer")
-    assert worker.pipeline.result is None
-    assert answers[0].pooled is answers[0].raw
-    assert not reports
-    assert len(worker.pipeline.map) > known
-    held.go_on.set()
-    wait(lambda: reports, "the report")
-    assert reports[0].num_voxels == len(worker.pipeline.result) == known
-    ask(worker, answers)
-    wait(lambda: len(answers) == 2, "the second answer")
-    assert len(answers[1].pooled.label) == len(worker.pipeline.map)
-    assert worker._purify_is_due  # frames have come since
-
-
-def test_a_new_result_is_answered_with(worker, held):
-    heard = []
-    worker._listener.answered = lambda _pipeline, _asked, answer, _stamp: heard.append(answer)
-    worker.set_query(ASKED)
-    wait(lambda: heard, "the first answer")
-    worker.request_purify()
-    held.go_on.set()
-    wait(lambda: len(heard) == 2, "the answer after it")
-    assert heard[1].effect.entropy > 0
-
-
-@pytest.mark.parametrize("grows", [False, True])
-def test_who_asks_while_one_runs_gets_what_is_up_to_date(worker, held, grows):
-    """The one that runs where the map is as it was, else another of the map as it is then."""
-    reports = []
-    worker.request_purify(reports.append)
-    wait(lambda: held.begun, "the purification")
-    if grows:
-        worker.submit_frame(lambda: frame_at(1.0))
-        wait(lambda: fused(worker) == 1, "the frame")
-    for _ in range(3):
-        worker.request_purify(reports.append)
-    worker.request_purify()
-    wait(lambda: worker._purify_is_asked, "the request")
-    assert len(held.begun) == 1
-    held.go_on.set()
-    wait(lambda: len(reports) == 4, "all reports")
-    wait(lambda: not worker._purifier.is_busy, "the end")
-    assert len(held.begun) == worker.pipeline.num_purifications == (2 if grows else 1)
-    sizes = {report.num_voxels for report in reports[1:]}
-    assert sizes == {len(worker.pipeline.map)}
-
-
-def test_without_a_change_only_who_waits_for_it_has_the_map_purified_again(worker, held):
-    held.go_on.set()
-    reports, answers = [], []
-    worker.request_purify()
-    wait(lambda: worker.pipeline.num_purifications == 1, "the first")
-    ask(worker, answers)
-    wait(lambda: answers, "the end of taking it over")
-    worker.request_purify()
-    worker.request_purify(reports.append)
-    wait(lambda: reports, "the second")
-    assert (len(held.begun), reports[0].num_purifications) == (2, 2)
-
-
-def test_a_result_that_belongs_to_the_map_before_is_never_used(worker, held):
-    reports, answers = [], []
-    worker.request_purify(reports.append)
-    wait(lambda: held.begun, "the purification")
-    other = pipeline_of("mean", num_frames=2).map
-    worker.replace_map(lambda pipeline: pipeline.replace_map(other), 7, answers.append)
-    wait(lambda: answers and reports, "both")
-    assert answers == [None]
-    assert str(reports[0]) == "the map was replaced while it was purified"
-    wait(lambda: held.ended == [True], "the end of the old one")
-    assert (worker.pipeline.result, worker.last_purify) == (None, None)
-    assert worker.failing == {}
-    held.go_on.set()
-    worker.request_purify(reports.append)
-    wait(lambda: len(reports) == 2, "the purification of the new map")
-    assert reports[1].num_voxels == len(other)
-    assert reports[1].num_purifications == 1
-
-
-def test_what_was_asked_for_before_a_reset_is_done_with_the_new_map(worker, held):
-    reports, answers = [], []
-    worker.request_purify()
-    wait(lambda: held.begun, "the purification")
-    worker.request_purify(reports.append)
-    worker.replace_map(Pipeline.reset, 0, answers.append)
-    held.go_on.set()
-    wait(lambda: reports, "the report")
-    assert reports[0].num_voxels == 0
-
-
-def test_a_worker_that_ends_leaves_nothing_that_works_on(worker, held):
-    reports = []
-    worker.request_purify(reports.append)
-    wait(lambda: held.begun, "the purification")
-    worker.request_purify(reports.append)
-    worker.stop()
-    assert [type(report) for report in reports] == [InputError, InputError]
-    assert held.ended == [True]
-    assert not worker._purifier._thread.is_alive()
-    worker.start()
-    held.go_on.set()
-    worker.request_purify(reports.append)
-    wait(lambda: len(reports) == 3, "a purification after the new start")
-    assert reports[2].num_voxels == len(worker.pipeline.map)
-
-
-def test_the_end_does_not_wait_for_a_step_without_end(worker, held, monkeypatch):
-    """The thread goes on to the end of its step, and nobody takes its result."""
-    monkeypatch.setattr(purifier, "_LONGEST_STEP_S", 0.05)
-    go_on, real_run = threading.Event(), PurifyJob.run
-    monkeypatch.setattr(PurifyJob, "run", lambda job, is_unwanted: (
-        go_on.wait(20), real_run(job))[1])
-    held.go_on.set()
-    worker.request_purify()
-    wait(lambda: worker._purifier.is_busy, "the purification")
-    worker.stop()
-    thread = worker._purifier._thread
-    assert thread.is_alive()
-    worker.start()
-    go_on.set()
-    thread.join(20)
-    answers = []
-    ask(worker, answers)
-    wait(lambda: answers, "an answer")
-    assert worker.pipeline.result is None
-
-
-def test_an_error_in_a_purification_is_told_and_the_next_one_makes_it_good(worker, held):
-    reports = []
-    held.error = RuntimeError("no memory for it")
-    held.go_on.set()
-    worker.request_purify(reports.append)
-    wait(lambda: reports, "the error")
-    assert reports == [held.error]
-    assert "no memory for it" in worker.failing["purify"]
-    assert "in run" in worker.log[-1]  # where it happened
-    assert worker._purify_is_due
-    held.error = None
-    worker.request_purify()
-    wait(lambda: worker.pipeline.result is not None, "the next one")
-    wait(lambda: "purify" not in worker.failing, "all is well")
-
-
-def test_a_snapshot_that_cannot_be_taken_is_an_error_too(worker, held, monkeypatch):
-    def full():
-        raise torch.OutOfMemoryError("no memory for a snapshot")
-
-    reports = []
-    with monkeypatch.context() as patch:
-        patch.setattr(worker.pipeline, "purify_job", full)
-        worker.request_purify(reports.append)
-        wait(lambda: reports, "the error")
-    assert "no memory for a snapshot" in worker.failing["purify"]
-    assert not worker._purifier.is_busy
-    held.go_on.set()
-    worker.request_purify(reports.append)
-    wait(lambda: len(reports) == 2, "the next one")
-    assert worker.failing == {}
-
-
-def test_a_system_that_gives_no_thread_is_an_error_too(worker, held, monkeypatch):
-    def none_left(_thread):
-        raise RuntimeError("can't start new thread")
-
-    reports = []
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", none_left)
-        worker.request_purify(reports.append)
-        wait(lambda: reports, "the error")
-    assert "can't start new thread" in str(reports[0])
-    held.go_on.set()
-    worker.request_purify(reports.append)
-    wait(lambda: len(reports) == 2, "the next one")
-    assert worker.failing == {}
-
-
-def test_a_card_that_is_lost_while_it_purifies_is_told_as_such(worker, held, monkeypatch):
-    held.error = RuntimeError("CUDA error: an illegal memory access was encountered")
-    reports = []
-
-    def broken(*_arguments, **_names):
-        raise held.error
-
-    worker.request_purify(reports.append)
-    wait(lambda: held.begun, "the purification")
-    monkeypatch.setattr(device_loss.torch, "ones", broken)
-    worker.pipeline.device = BrokenCard()
-    held.go_on.set()
-    wait(lambda: reports, "the error")
-    assert str(reports[0]) == worker.lost_device
-    assert "restart the node" in worker.lost_device
-
-
-def test_a_purification_takes_half_of_the_threads_and_nobody_elses(worker, held, monkeypatch):
-    counts = []
-    monkeypatch.setattr(worker._purifier, "_num_threads", 6)
-    monkeypatch.setattr(PurifyJob, "run", lambda *_arguments: counts.append(
-        torch.get_num_threads()))
-    before = torch.get_num_threads()
-    try:
-        worker.request_purify()
-        wait(lambda: counts, "the purification")
-        later = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
-        later.start()
-        later.join()
-        assert counts == [3, 6]
-        assert torch.get_num_threads() == before
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_raw_labels_are_made_once_somebody_looks_at_them(worker, monkeypatch):
