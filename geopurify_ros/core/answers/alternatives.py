@@ -49,8 +49,9 @@ class Alternatives:
         self, names: tuple[str, ...], synonyms: Mapping[str, str], same_similarity: float
     ) -> None:
         """`same_similarity`: cosine from which texts say the same; above 1: words alone decide."""
-        self._names, self._same_similarity = names, same_similarity
-        self._words = {bare(name): name for name in names}
+        self._bare = {name: bare(name) for name in names}
+        self._same_similarity = same_similarity
+        self._words = {words: name for name, words in self._bare.items()}
         for word, name in synonyms.items():
             self._words.setdefault(bare(word), name)
         self._said: dict[str, list[str]] = {name: [] for name in names}
@@ -62,9 +63,11 @@ class Alternatives:
         words = bare(prompt)
         name, is_said = self._same(words, similarity)
         said = [*self._said.get(name, []), words] if name else [words]
-        kinds = {n for n in self._names if any(self._is_kind(bare(n), word) for word in said)}
-        heads = {n for n in self._names if is_kind_of(words, bare(n)) or (
-            name and is_kind_of(bare(name), bare(n)))}  # fmt: skip
+        kinds = {one for one, its in self._bare.items()
+                 if any(self._is_kind(its, word) for word in said)}  # fmt: skip
+        meant = {words, self._bare.get(name, words)}
+        heads = {one for one, its in self._bare.items()
+                 if any(is_kind_of(text, its) for text in meant)}  # fmt: skip
         heads -= kinds | {name}
         return Reading(
             name if is_said else prompt, name, frozenset(kinds | {name} - {""}), frozenset(heads)
@@ -110,7 +113,7 @@ def singular(text: str) -> str:
         last = last[:-3] + "y"
     elif last.endswith(("ches", "shes", "xes", "sses")):
         last = last[:-2]
-    elif last.endswith("s") and not last.endswith("ss") and len(last) > 3:
+    elif last.endswith("s") and not last.endswith("ss") and len(last) > 2:
         last = last[:-1]
     return f"{rest} {last}".strip()
 

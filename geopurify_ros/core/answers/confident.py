@@ -99,12 +99,12 @@ def _prospects(
     later = torch.zeros(count, device=device) if rivals.has_second_try else lead
     nearest: list[tuple[int, float]] = [(-1, -torch.inf)] * num
     for rows, logits in chunks:
-        leads = first.of(logits)
-        best = first.prompts(logits).argmax(dim=1, keepdim=True)
+        leads, prompts = first.of(logits)
+        best = prompts.argmax(dim=1, keepdim=True)
         prompt[rows] = best.squeeze(1)
         lead[rows] = leads.gather(1, best).squeeze(1)
         if rivals.has_second_try:
-            later[rows] = second.of(logits).gather(1, best).squeeze(1)
+            later[rows] = second.of(logits)[0].gather(1, best).squeeze(1)
         close = torch.nonzero(later[rows] >= floor).squeeze(1)
         rival[rows][close] = first.rival(logits[close], prompt[rows][close])
         nearest = _nearer(nearest, first, logits, leads)

@@ -35,8 +35,8 @@ class LeadMaker:
         # columns from here on rival all prompts alike: they are looked at once
         self._common = num + (int(of_some.max()) + 1 if len(of_some) else 0)
 
-    def of(self, logits: Tensor) -> Tensor:  # (R, L + A) -> (R, L)
-        """Leads of the prompts, which are the first L columns; inf where there is no rival."""
+    def of(self, logits: Tensor) -> tuple[Tensor, Tensor]:  # (R, L + A) -> (R, L), (R, L)
+        """Leads of the prompts, which are the first L columns, and `prompts`; inf: no rival."""
         own, common = logits[:, : self._common], logits[:, self._common :]
         best = common.amax(dim=1) if common.shape[1] else logits.new_full((), -torch.inf)
         prompts = self.prompts(logits)
@@ -46,7 +46,8 @@ class LeadMaker:
             for k, blocked in enumerate(self._blocked)
         ]
         # -inf less -inf: a prompt that cannot be read and has no rival leads nothing
-        return torch.stack(leads, dim=1).nan_to_num_(-torch.inf, torch.inf, -torch.inf)
+        lead = torch.stack(leads, dim=1).nan_to_num_(-torch.inf, torch.inf, -torch.inf)
+        return lead, prompts
 
     def prompts(self, logits: Tensor) -> Tensor:  # (R, L + A) -> (R, L)
         """Logits of the prompts, or of a kind that has more."""

@@ -73,6 +73,7 @@ class Asking:
         self._encoder, self._device = encoder, device
         self._profile = encoder.answer_profile if isinstance(encoder, Profiled) else (
             AnswerProfile())  # fmt: skip
+        self._known: Alternatives | None = None
 
     def question(self, asked: TextQuery, knows: EncoderSide, voxel_size_m: float) -> Question:
         """`knows`: the vocabulary, which is encoded if that has not happened yet."""
@@ -120,7 +121,10 @@ class Asking:
     def _readings(
         self, asked: TextQuery, typed: EncodedTexts, names: tuple[str, ...], vectors: Tensor
     ) -> tuple[Reading, ...]:
-        known = Alternatives(names, self._profile.synonyms, self._profile.same_similarity)
+        if self._known is None:
+            profile = self._profile
+            self._known = Alternatives(names, profile.synonyms, profile.same_similarity)
+        known = self._known
         likeness = (typed.vectors @ vectors.T).tolist()
         return tuple(
             known.read(prompt, dict(zip(names, row, strict=True)))

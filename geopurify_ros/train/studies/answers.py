@@ -77,7 +77,7 @@ def leads_of(mapped: Mapped) -> tuple[Tensor, Tensor]:  # (N,) float32, (N,) boo
             raise InputError("the encoder has no vocabulary, or the map is not purified")
         maker = LeadMaker(question.rivals.spared, question.rivals.counting)
         chunks = purified_logits(pipeline.result, pipeline.lifted, question.texts)
-        lead = torch.cat([maker.of(logits)[:, 0] for _, logits in chunks])
+        lead = torch.cat([maker.of(logits)[0][:, 0] for _, logits in chunks])
         leads.append(lead[labeled])
         hits.append(mapped.truth[labeled] == present.get(name, -1))
     return torch.cat(leads), torch.cat(hits)

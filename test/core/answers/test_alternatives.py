@@ -24,7 +24,7 @@ def near(name, cosine):
 
 @pytest.mark.parametrize(("prompt", "name"), [
     ("sofa", "sofa"), ("couch", "sofa"), ("Couches", "sofa"), ("the sofas", "sofa"),
-    ("television", "tv"), ("TV", "tv"), ("bins", "trash can"), ("trash-can", "trash can"),
+    ("television", "tv"), ("TV", "tv"), ("TVs", "tv"), ("bins", "trash can"), ("trash-can", "trash can"),
     ("shelves", "shelf"), ("a swivel chair", "office chair"),
 ])
 def test_synonyms_plurals_and_articles_are_read_as_the_name(prompt, name):
@@ -72,9 +72,9 @@ def test_without_a_similarity_words_alone_decide():
 
 def test_words():
     assert bare(" The Trash-Can! ") == "trash can"
-    assert [singular(w) for w in ("chairs", "glass", "glasses", "boxes", "bus", "berries",
+    assert [singular(w) for w in ("chairs", "glass", "glasses", "boxes", "tvs", "berries",
                                   "dining tables", "shelves")] == [
-        "chair", "glass", "glass", "box", "bus", "berry", "dining table", "shelf"]
+        "chair", "glass", "glass", "box", "tv", "berry", "dining table", "shelf"]
     assert is_kind_of("office chair", "chair")
     assert is_kind_of("armchair", "chair")
     assert not is_kind_of("chair", "chair")

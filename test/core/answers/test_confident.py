@@ -49,11 +49,11 @@ def test_leads_are_those_of_the_plain_loop(num_prompts, share):
     spared = torch.rand((num_prompts, 7), generator=generator) < share
     for counting in (torch.zeros_like(spared), spared):
         maker = LeadMaker(spared, counting)
-        assert torch.equal(maker.of(logits), plain_leads(logits, spared, counting))
+        assert torch.equal(maker.of(logits)[0], plain_leads(logits, spared, counting))
     maker = LeadMaker(spared, torch.zeros_like(spared))
     prompt = torch.randint(num_prompts, (50,), generator=generator)
     rival = maker.rival(logits, prompt)
-    lead = maker.of(logits).gather(1, prompt[:, None]).squeeze(1)
+    lead = maker.of(logits)[0].gather(1, prompt[:, None]).squeeze(1)
     known = torch.isfinite(lead)
     own = logits.gather(1, prompt[:, None]).squeeze(1)
     assert torch.allclose((own - logits.gather(1, rival[:, None]).squeeze(1))[known], lead[known])
@@ -63,7 +63,7 @@ def test_a_prompt_that_cannot_be_read_leads_nothing():
     logits = torch.tensor([[-math.inf, 1.0, 2.0], [-math.inf, -math.inf, -math.inf]])
     none = torch.zeros((2, 1), dtype=torch.bool)
     maker = LeadMaker(none, none)
-    assert maker.of(logits).tolist() == [[-math.inf, -1.0], [-math.inf, -math.inf]]
+    assert maker.of(logits)[0].tolist() == [[-math.inf, -1.0], [-math.inf, -math.inf]]
 
 
 def test_a_score_is_the_probability_of_a_lead_and_back():
