@@ -57,7 +57,8 @@ def test_query_answers_and_writes_cloud_and_picture(mapped, tmp_path):
     for one in answer["prompts"]:
         assert one.keys() == {
             "prompt", "found", "score", "num_voxels", "num_pieces", "best_position_m", "box_m",
-            "otherwise", "nearest", "nearest_score", "read_as", "is_calibrated", "unreadable",
+            "otherwise", "nearest", "nearest_score", "read_as", "label", "is_calibrated",
+            "unreadable",
         }
         assert 0 <= one["score"] <= 1
         assert 0 <= one["nearest_score"] <= 1
