@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from geopurify_ros.cli.options import say
-from geopurify_ros.cli.train_options import add_command
+from geopurify_ros.cli.train_options import add_command, mapped_rooms
 
 
 def add_commands(what: Any) -> None:
@@ -32,12 +31,12 @@ def _answers(args: argparse.Namespace) -> dict[str, Any]:
 
     check_target(args.out, "report")
     config = with_values(Config(), {"encoder.name": args.encoder})
-    areas_m2 = answers.areas_of(_mapped(Pipeline(NoEncoder(), config), args.rooms))
+    areas_m2 = answers.areas_of(mapped_rooms(Pipeline(NoEncoder(), config), args.rooms))
     usual = new_pipeline(config)
     answers.with_profile(usual.encoder, answers.profile_of(areas_m2))
     pipeline = Pipeline(usual.encoder, config, usual.device, usual.student)
     rooms = {}
-    for name, mapped in _mapped(pipeline, args.check):
+    for name, mapped in mapped_rooms(pipeline, args.check):
         pipeline.purify()
         rooms[name] = answers.leads_of(mapped)
     curve = answers.calibration(rooms)
@@ -45,15 +44,3 @@ def _answers(args: argparse.Namespace) -> dict[str, Any]:
     text = "{out}: sizes of {num} names; slope {slope}, offset {offset}, calibration error {ece}"
     say(args, text.format(out=args.out, num=len(areas_m2), **curve))
     return {"out": str(args.out), "num_sizes": len(areas_m2), **curve}
-
-
-def _mapped(pipeline: Any, folders: list[Path]) -> Iterator[tuple[str, Any]]:
-    """(name, Mapped) of labelled sequences, all frames."""
-    from geopurify_ros.data.readers.formats import open_labeled
-    from geopurify_ros.evaluate.runner import map_sequence
-
-    for folder in folders:
-        pipeline.reset()
-        recording = open_labeled(folder, pipeline.config)
-        name = folder.resolve()
-        yield f"{name.parent.name}/{name.name}", map_sequence(recording, pipeline)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from geopurify_ros.cli.options import say
-from geopurify_ros.cli.train_options import add_command
+from geopurify_ros.cli.train_options import add_command, mapped_rooms
 
 
 def add_commands(what: Any) -> None:
@@ -53,13 +53,7 @@ def _encoder(args: argparse.Namespace) -> Any:
 def _mapped(args: argparse.Namespace, folders: list[Path]) -> Any:
     """(name, Mapped) of labelled sequences, all frames, with the student of the encoder."""
     from geopurify_ros.config import Config, with_values
-    from geopurify_ros.data.readers.formats import open_labeled
-    from geopurify_ros.evaluate.runner import map_sequence
     from geopurify_ros.offline.pipeline import new_pipeline
 
     config = with_values(Config(), {"encoder.name": args.encoder})
-    pipeline = new_pipeline(config)
-    for folder in folders:
-        pipeline.reset()
-        recording = open_labeled(folder, config)
-        yield f"{folder.resolve().parent.name}/{folder.name}", map_sequence(recording, pipeline)
+    return mapped_rooms(new_pipeline(config), folders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +107,14 @@ def teacher_of(args: argparse.Namespace) -> Any:
     from geopurify_ros.train.students.teachers.selfsup import load_selfsup
 
     return load_selfsup(args.teacher_weights)
+
+def mapped_rooms(pipeline: Any, folders: list[Path]) -> Iterator[tuple[str, Any]]:
+    """(name, Mapped) of labelled sequences, all frames."""
+    from geopurify_ros.data.readers.formats import open_labeled
+    from geopurify_ros.evaluate.runner import map_sequence
+
+    for folder in folders:
+        pipeline.reset()
+        recording = open_labeled(folder, pipeline.config)
+        name = folder.resolve()
+        yield f"{name.parent.name}/{name.name}", map_sequence(recording, pipeline)

@@ -8,20 +8,12 @@ import time
 import pytest
 import torch
 from box_room import ASKED, frame_at, pipeline_of
-from lone_worker import BrokenCard, lone_worker, wait
+from lone_worker import BrokenCard, wait
 
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros import device_loss, purifier
-
-
-@pytest.fixture
-def worker():
-    made = lone_worker()
-    made.start()
-    yield made
-    made.stop()
 
 
 class Held:

@@ -8,19 +8,11 @@ import threading
 import pytest
 import torch
 from box_room import ASKED, frame_at
-from lone_worker import BrokenCard, lone_worker, wait
+from lone_worker import BrokenCard, wait
 
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros import device_loss
-
-
-@pytest.fixture
-def worker():
-    made = lone_worker()
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_map_is_replaced_however_many_questions_wait(worker):
