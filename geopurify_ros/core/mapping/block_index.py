@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
+from geopurify_ros.core.mapping.scatter import sort_keys
 
 BLOCK_SHIFT = 3
 BLOCK_EDGE = 1 << BLOCK_SHIFT
@@ -26,6 +27,16 @@ def block_key(block_coords: Tensor) -> Tensor:  # (..., 3) int64 -> (...) int64
     """One sortable number per block; the order is lexicographic in x, y, z."""
     x, y, z = (block_coords + _HALF_RANGE).unbind(dim=-1)
     return (x << 42) | (y << 21) | z
+
+
+def _coords_of(keys: Tensor) -> Tensor:  # (N,) -> (N, 3), what block_key made the keys of
+    mask = (1 << 21) - 1
+    return torch.stack((keys >> 42, (keys >> 21) & mask, keys & mask), dim=1) - _HALF_RANGE
+
+
+def spatial_order(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
+    """Rows block by block: what is near in space is near in this order."""
+    return sort_keys(relative_key(coords >> BLOCK_SHIFT))[1]
 
 
 def relative_key(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
@@ -60,7 +71,10 @@ class Insertion:
 
 
 class BlockIndex:
-    """Maps voxel coordinates to row numbers; rows are given out in order and never change."""
+    """Maps voxel coordinates to row numbers; rows are given out in order.
+
+    They stay the same, but for `without`, which leaves no gaps.
+    """
 
     def __init__(self, device: torch.device) -> None:
         """An empty index on `device`."""
@@ -90,6 +104,12 @@ class BlockIndex:
         """Row of each cell of each block, -1 where there is no voxel."""
         return self._table[: self.num_blocks]
 
+    def block_coords(self) -> Tensor:  # (num_blocks, 3) int64
+        """Coordinates of each block: those of its voxels, divided by 8."""
+        coords = torch.empty((self.num_blocks, 3), dtype=torch.int64, device=self.device)
+        coords[self._ids] = _coords_of(self._keys)
+        return coords
+
     def find_blocks(self, keys: Tensor) -> Tensor:  # (...) int64 -> (...) int64
         """Block number of each block key, -1 where there is none."""
         return _found(self._keys, self._ids, keys)
@@ -101,6 +121,38 @@ class BlockIndex:
             return block
         row = self._table[block.clamp_min(0), cell_of(coords)].to(torch.int64)
         return torch.where(block >= 0, row, -1)
+
+    def copy(self) -> BlockIndex:
+        """The index as it is now; 2 kB a block."""
+        made = BlockIndex(self.device)
+        made._keys, made._ids = self._keys, self._ids  # never written, only replaced
+        made._table = self.table.clone()
+        made.num_rows = made.num_planned = self.num_rows
+        return made
+
+    def without(
+        self,
+        gone: Tensor,  # (M, 3) int64, distinct, known
+        moved: Tensor,  # (S, 3) int64, distinct, known
+        rows: Tensor,  # (S,) int64
+    ) -> BlockIndex:
+        """Another index, without some voxels and with new rows for others, and no empty block."""
+        made = self.copy()
+        cells = made._table.view(-1)
+        cells[self._place(gone)] = -1
+        cells[self._place(moved)] = rows.to(torch.int32)
+        made.num_rows = made.num_planned = self.num_rows - len(gone)
+        is_used = (made._table >= 0).any(dim=1)
+        if not bool(is_used.all()):
+            number = torch.cumsum(is_used, dim=0) - 1
+            stays = is_used[made._ids]
+            made._table = made._table[is_used]
+            made._keys, made._ids = made._keys[stays], number[made._ids[stays]]
+        return made
+
+    def _place(self, coords: Tensor) -> Tensor:  # (N, 3) -> (N,) of the flattened table
+        block = self.find_blocks(block_key(coords >> BLOCK_SHIFT))
+        return block * BLOCK_CELLS + cell_of(coords)
 
     def insert(self, coords: Tensor) -> tuple[Tensor, int]:  # (N, 3) int64, distinct
         """Rows of the voxels, with new rows for those not yet known, and the count of new ones."""

@@ -22,7 +22,7 @@ from geopurify_ros.config import FusionConfig
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.mapping.fusion import FrameVoxels
-from geopurify_ros.core.mapping.map_records import MapUpdate
+from geopurify_ros.core.mapping.map_records import MapUpdate, Removal
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.errors import expect_shape
 
@@ -170,6 +170,19 @@ class ViewBuffer:
             target = torch.where(known[:, None], of_all, mean[part])
             out[part] = fused(views, held, target, rule)
         return out
+
+    def moved(self, removal: Removal) -> list[Edit]:
+        """Follows the voxels of a map that moved; rows behind the last voxel hold no view."""
+        self._reserve(removal.num_rows + len(removal.coords))
+        edits = [
+            Edit.of(held, removal.targets, held[removal.sources])
+            for held in (self._views, self._stamp, self._held, self._forgot)
+        ]
+        behind = torch.arange(removal.num_rows, len(self), device=self._held.device)
+        return edits + [
+            Edit.of(flag, behind, torch.zeros_like(flag[behind]))
+            for flag in (self._held, self._forgot)
+        ]
 
     def _reserve(self, num_rows: int) -> None:
         self._held = grown(self._held, num_rows)

@@ -17,7 +17,7 @@ from geopurify_ros.core.mapping.edits import write_all
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.fusion import FrameVoxels
-from geopurify_ros.core.mapping.map_records import MapSnapshot
+from geopurify_ros.core.mapping.map_records import MapSnapshot, Removal
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 
 
@@ -70,6 +70,12 @@ class LiftedMap:
             return shot
         agreed = tuple(chunk.to(torch.float16) for _, chunk in self.feature_chunks())
         return replace(shot, features=agreed)
+
+    @torch.inference_mode()
+    def remove(self, rows: Tensor) -> Removal:  # (M,) int64, distinct
+        """Take voxels out, and with them their views; see `VoxelMap.remove`."""
+        views = self.consensus
+        return self.voxels.remove(rows, lambda r: [] if views is None else views.buffer.moved(r))
 
     @torch.inference_mode()
     def settle(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geopurify_ros.core.mapping.block_index import Insertion
+from geopurify_ros.core.mapping.block_index import BlockIndex, Insertion
 from geopurify_ros.core.mapping.edits import Edit
 
 
@@ -21,6 +21,9 @@ class MapSnapshot:
         attributes: (V, 7) float32, colour 0..255, normal sum, weight.
         last_seen_ns: (V,) int64.
         up_sum: (3,) float64, sum of the up directions of the cameras.
+        index: its rows.
+        version: of the map.
+        changed_at: (V,) int32, version at which each voxel changed last.
         loaded_dtype: see VoxelMap.
         basis: see VoxelMap.
     """
@@ -32,6 +35,9 @@ class MapSnapshot:
     attributes: Tensor
     last_seen_ns: Tensor
     up_sum: Tensor
+    index: BlockIndex
+    version: int
+    changed_at: Tensor
     loaded_dtype: str = ""
     basis: Tensor | None = None
 
@@ -69,3 +75,20 @@ class MapUpdate:
     features: list[Tensor]
     edits: list[Edit]
     insertion: Insertion
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Voxels that are gone; the last rows of the map moved into theirs.
+
+    Attributes:
+        coords: (M,3) int64 of the voxels that are gone.
+        sources: (S,) int64, rows that moved ...
+        targets: (S,) int64, ... and where to.
+        num_rows: of the map afterwards.
+    """
+
+    coords: Tensor
+    sources: Tensor
+    targets: Tensor
+    num_rows: int

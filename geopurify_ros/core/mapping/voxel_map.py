@@ -1,29 +1,27 @@
 """The map: a weighted mean feature, colour and normal per voxel, grown frame by frame.
 
-Features lie in chunks that are allocated once and never copied; they are stored in half
-precision and updated in float32. The weighted mean does not depend on the order of the frames,
-up to the rounding of half precision: 5e-4 relative per update (test/core/mapping).
+Features are stored in half precision (`feature_chunks`) and updated in float32. The weighted mean
+does not depend on the order of the frames, up to the rounding of half precision: 5e-4 relative
+per update (test/core/mapping).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 from geopurify_ros.core.mapping.block_index import MAX_VOXEL_COORD, BlockIndex
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
-from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
-from geopurify_ros.core.mapping.map_records import MapSnapshot, MapUpdate
+from geopurify_ros.core.mapping.feature_chunks import CHUNK_ROWS, FeatureChunks
+from geopurify_ros.core.mapping.fusion import FrameVoxels
+from geopurify_ros.core.mapping.map_records import MapSnapshot, MapUpdate, Removal
 from geopurify_ros.errors import InputError, expect_shape
-
-CHUNK_ROWS = 4096
-_ROWS_AT_ONCE = 512  # rows updated together: 1 MB of float32 features stays in the cache
 
 
 class VoxelMap:
-    """Sparse voxels with features; rows keep their number for the life of the map."""
+    """Sparse voxels with features; a row keeps its number until `remove` says otherwise."""
 
     def __init__(
         self, feature_dim: int, voxel_size_m: float, device: torch.device | str = "cpu"
@@ -40,13 +38,13 @@ class VoxelMap:
         self.loaded_dtype = ""
         # What its features are pooled in, (D, r) float32; None: of the encoder, or not yet known.
         self.basis: Tensor | None = None
-        # Features lie in chunks (R, D) f16 that are never copied; the 48 bytes beside them in
-        # tensors that grow: colour 0..255, normal sum, weight | coordinates | stamp.
-        self._features: list[Tensor] = []
-        self._shared: set[int] = set()  # chunks that a snapshot holds: copied before a write
+        # 52 bytes a voxel beside its feature, in tensors that grow: colour 0..255, normal sum,
+        # weight | coordinates | stamp | version at which it changed last.
+        self._features = FeatureChunks(feature_dim, self.device)
         self._attributes = torch.zeros((0, 7), device=self.device)
         self._coords = torch.zeros((0, 3), dtype=torch.int32, device=self.device)
         self._last_seen_ns = torch.zeros(0, dtype=torch.int64, device=self.device)
+        self._changed_at = torch.zeros(0, dtype=torch.int32, device=self.device)
 
     def __len__(self) -> int:
         """Number of voxels V."""
@@ -61,8 +59,12 @@ class VoxelMap:
     @property
     def num_bytes(self) -> int:
         """Memory of the voxels and of their index."""
-        tensors = (*self._features, self._attributes, self._coords, self._last_seen_ns)
-        return sum(t.numel() * t.element_size() for t in tensors) + self.index.num_bytes
+        held = sum(t.numel() * t.element_size() for t in self._beside)
+        return held + self._features.num_bytes + self.index.num_bytes
+
+    @property
+    def _beside(self) -> tuple[Tensor, ...]:
+        return self._attributes, self._coords, self._last_seen_ns, self._changed_at
 
     def integrate(self, voxels: FrameVoxels, stamp_ns: int) -> int:
         """Fold one frame into the running means; returns the number of new voxels.
@@ -96,12 +98,13 @@ class VoxelMap:
         total = old[:, 6:] + new[:, 6:]
         share = new[:, 6:] / total  # mean += share * (value - mean)
         mean = torch.cat((torch.lerp(old[:, :6], new[:, :6], share), total), dim=1)
-        features = self._feature_edits(rows, voxels.bags.reordered(order), share)
+        features = self._features.edits(rows, voxels.bags.reordered(order), share)
         edits = [
             *insertion.edits,
             Edit(self._attributes, rows, old, mean),
             Edit.of(self._coords, rows, voxels.coords.index_select(0, order)),
             Edit.of(self._last_seen_ns, rows, torch.full_like(rows, stamp_ns)),
+            Edit.of(self._changed_at, rows, torch.full_like(rows, self.version + 1)),
             *features,
         ]
         return MapUpdate(rows, order, [edit.after for edit in features], edits, insertion)
@@ -111,51 +114,56 @@ class VoxelMap:
         self.index.accept(update.insertion)
         self.version += 1
 
+    def remove(
+        self,
+        rows: Tensor,  # (M,) int64, distinct
+        also: Callable[[Removal], list[Edit]] = lambda _: [],
+    ) -> Removal:
+        """Take voxels out; the last ones move into their rows, so that no row is empty.
+
+        All of them or none, as `integrate`; with the edits that `also` makes of it.
+
+        Raises:
+            InputError: a row is no voxel of the map, or named twice.
+        """
+        rows = torch.sort(rows.to(self.device, torch.int64)).values
+        is_gone = torch.zeros(len(self), dtype=torch.bool, device=self.device)
+        if len(rows) and (int(rows[0]) < 0 or int(rows[-1]) >= len(self)):
+            raise InputError(f"there are rows 0 to {len(self) - 1}, not {rows.tolist()[:3]} ...")
+        is_gone[rows] = True
+        count = len(self) - int(is_gone.sum())
+        if count != len(self) - len(rows):
+            raise InputError("a voxel can be removed once only")
+        targets = rows[rows < count]
+        sources = count + torch.nonzero(~is_gone[count:]).squeeze(1)
+        gone, moved = (self._coords[some].to(torch.int64) for some in (rows, sources))
+        removal = Removal(gone, sources, targets, count)
+        index = self.index.without(gone, moved, targets)
+        behind = torch.arange(count, len(self), device=self.device)
+        write_all([
+            *(Edit.of(held, targets, held[sources]) for held in self._beside[:-1]),
+            Edit.of(self._changed_at, targets, torch.full_like(targets, self.version + 1)),
+            # what is seen there next starts from nothing
+            Edit.of(self._attributes, behind, torch.zeros_like(self._attributes[behind])),
+            *self._features.moved(sources, targets), *also(removal),
+        ])  # fmt: skip
+        self._features.drop_behind(count)
+        self.index, self.version = index, self.version + 1
+        return removal
+
     def _reserve(self) -> None:
         """Room for every row that the index has planned."""
         count = max(self.index.num_planned, len(self))
-        while len(self._features) * CHUNK_ROWS < count:
-            shape = (CHUNK_ROWS, self.feature_dim)
-            self._features.append(torch.zeros(shape, dtype=torch.float16, device=self.device))
+        self._features.reserve(count)
         self._attributes = grown(self._attributes, count)
         self._coords = grown(self._coords, count)
         self._last_seen_ns = grown(self._last_seen_ns, count)
-
-    def _feature_edits(
-        self,
-        rows: Tensor,  # (M,) int64, ascending
-        bags: FeatureBags,  # M, in the order of the rows
-        share: Tensor,  # (M, 1)
-    ) -> list[Edit]:
-        """Each row's feature moves by its share towards the new one, chunk by chunk."""
-        edges = torch.arange(0, (len(self._features) + 1) * CHUNK_ROWS, CHUNK_ROWS)
-        cuts: list[int] = torch.searchsorted(rows, edges.to(self.device)).tolist()
-        edits = []
-        for number in range(len(self._features)):
-            first, last = cuts[number], cuts[number + 1]
-            if first == last:
-                continue
-            chunk, local = self._writable_chunk(number), rows[first:last] - number * CHUNK_ROWS
-            old = chunk.index_select(0, local)
-            new = torch.empty_like(old)
-            for start in range(first, last, _ROWS_AT_ONCE):
-                stop = min(start + _ROWS_AT_ONCE, last)
-                part = slice(start - first, stop - first)
-                mean = old[part].to(torch.float32)
-                new[part] = mean.lerp_(bags.features(start, stop), share[start:stop])
-            edits.append(Edit(chunk, local, old, new))
-        return edits
-
-    def _writable_chunk(self, number: int) -> Tensor:
-        if number in self._shared:
-            self._features[number] = self._features[number].clone()
-            self._shared.discard(number)
-        return self._features[number]
+        self._changed_at = grown(self._changed_at, count)
 
     def snapshot(self) -> MapSnapshot:
-        """The map as it is now, without a copy of the features: 48 bytes a voxel are copied.
+        """The map as it is now, without a copy of the features.
 
-        Chunks of features are copied later, one by one, when a frame changes them.
+        The index and 52 bytes a voxel are copied. Chunks of features are copied later, one by one, when a frame changes them.
         """
         count = len(self)
         shot = MapSnapshot(
@@ -166,10 +174,13 @@ class VoxelMap:
             self._attributes[:count].clone(),
             self._last_seen_ns[:count].clone(),
             self.up_sum.clone(),
+            self.index.copy(),
+            self.version,
+            self._changed_at[:count].clone(),
             self.loaded_dtype,
             self.basis,
         )
-        self._shared = set(range(len(self._features)))
+        self._features.share()
         return shot
 
     def feature_chunks(self, first_row: int = 0) -> Iterator[tuple[slice, Tensor]]:
@@ -177,19 +188,13 @@ class VoxelMap:
 
         From the chunk that holds `first_row`.
         """
-        for start in range(first_row - first_row % CHUNK_ROWS, len(self), CHUNK_ROWS):
-            stop = min(start + CHUNK_ROWS, len(self))
-            yield slice(start, stop), self._features[start // CHUNK_ROWS][: stop - start]
+        return self._features.chunks(len(self), first_row)
 
     def replace_features(self, chunks: Iterable[Tensor]) -> None:
         """Take features (R, D), cut as `feature_chunks` cuts them; snapshots keep the old."""
-        made = []
-        for chunk in chunks:
-            room = chunk.new_zeros((CHUNK_ROWS, self.feature_dim), dtype=torch.float16)
-            room[: len(chunk)] = chunk
-            made.append(room)
-        self._features, self._shared = made, set()
-        self.version += 1
+        changed_at = torch.full_like(self._changed_at, self.version + 1)
+        self._features.replace(chunks)
+        self._changed_at, self.version = changed_at, self.version + 1
 
     def features(self) -> Tensor:  # (V, D) float32
         """A copy of all features in float32 (4 D bytes per voxel)."""
@@ -200,13 +205,11 @@ class VoxelMap:
 
     def features_of(self, rows: Tensor) -> Tensor:  # (M,) int64 -> (M, D) float32
         """Features of some voxels."""
-        out = torch.empty((len(rows), self.feature_dim), device=self.device)
-        number = torch.div(rows, CHUNK_ROWS, rounding_mode="floor")
-        for chunk in number.unique().tolist():  # type: ignore[no-untyped-call]
-            here = torch.nonzero(number == chunk).squeeze(1)
-            local = rows[here] - chunk * CHUNK_ROWS
-            out[here] = self._features[chunk].index_select(0, local).to(torch.float32)
-        return out
+        return self._features.rows(rows).to(torch.float32)
+
+    def changed_at(self) -> Tensor:  # (V,) int32
+        """Version of the map at which each voxel changed last."""
+        return self._changed_at[: len(self)]
 
     def coords(self) -> Tensor:  # (V, 3) int64
         """Integer coordinates; the voxel covers coords .. coords + 1 times voxel_size_m."""

@@ -7,6 +7,8 @@ of D channels, with the same arg-max.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,25 +16,68 @@ from geopurify_ros.core.mapping.scatter import bag_sum
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.errors import expect_shape
 
+Needed = Callable[[int], int]  # round of pooling -> rows that are wanted after it
+# Rows that are summed in one call on a CPU: what they gather and write stays in the cache, and a
+# small result takes no fresh pages from the system (twice the time, for a large one).
+_ROWS_AT_ONCE = 8192
+
 
 def pool(
     values: Tensor,  # (V, C)
     affinity: Affinity,
     iterations: int,
+    needed: Needed | None = None,
 ) -> Tensor:  # (V, C)
     """A applied to F `iterations` times: rounds of averaging over neighbours.
 
-    C is D for purified features, or a few channels of text scores.
+    C is D for purified features, or a few channels of text scores. Fastest where voxels that are
+    near each other have rows near each other, see `spatial_order`.
+
+    Args:
+        values: F.
+        affinity: A.
+        iterations: T.
+        needed: how many of the first rows are wanted after round t = 0, 1, ..., never more than
+            the round before; the others stay as they are from then on. None: all.
     """
     expect_shape(values, (len(affinity), None), "values to pool")
-    columns = affinity.index.reshape(-1)
-    weights = affinity.weight.to(values.dtype).reshape(-1)
-    starts = torch.arange(
-        0, len(columns), affinity.index.shape[1], dtype=torch.int32, device=values.device
-    )
-    for _ in range(iterations):
-        values = bag_sum(values, columns, starts, weights)
-    return values
+    rounds = _Rounds(affinity, values)
+    for t in range(iterations):
+        rounds.go(len(affinity) if needed is None else needed(t))
+    return rounds.values
+
+
+class _Rounds:
+    """Two buffers that take turns."""
+
+    def __init__(self, affinity: Affinity, values: Tensor) -> None:
+        self.values = values
+        self._spare: Tensor | None = None
+        self._given = values  # never written
+        self._num_live = len(affinity)
+        self._num_neighbors = affinity.index.shape[1]
+        self._columns = affinity.index.reshape(-1)
+        self._weights = affinity.weight.to(values.dtype).reshape(-1)
+        self._size = max(1, _ROWS_AT_ONCE if values.device.type == "cpu" else len(affinity))
+        ends = self._size * self._num_neighbors
+        self._starts = torch.arange(
+            0, ends, self._num_neighbors, dtype=self._columns.dtype, device=values.device
+        )
+
+    def go(self, num_rows: int) -> None:
+        """One round for the first `num_rows` rows."""
+        out = torch.empty_like(self.values) if self._spare is None else self._spare
+        for first in range(0, num_rows, self._size):
+            last = min(first + self._size, num_rows)
+            entries = slice(first * self._num_neighbors, last * self._num_neighbors)
+            out[first:last] = bag_sum(
+                self.values, self._columns[entries], self._starts[: last - first],
+                self._weights[entries],
+            )  # fmt: skip
+        frozen = slice(num_rows, len(out) if self._spare is None else self._num_live)
+        out[frozen] = self.values[frozen]
+        self._spare = None if self.values is self._given else self.values
+        self.values, self._num_live = out, num_rows
 
 
 def pool_observations(

@@ -14,11 +14,11 @@ from torch import Tensor
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import FeatureBasis
 from geopurify_ros.core.purification.gate import Effect
-from geopurify_ros.core.purification.pooling import pool
+from geopurify_ros.core.purification.pooling import Needed, pool
 
-# Columns that are pooled together, and rows that are read together: fastest on one AVX2 thread.
-_COLUMNS_AT_ONCE = 32
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 1024  # that are read together: fastest on one AVX2 thread
+_LEAST_COLUMNS = 32  # that are pooled together, and numbers where there are few rows: 64 MB
+_NUMBERS_AT_ONCE = 1 << 24
 _LEAST_LENGTH = 1e-6
 IsUnwanted = Callable[[], bool]  # whether a result is not waited for any more
 
@@ -74,21 +74,29 @@ def pooled_in(
     affinity: Affinity,
     rounds: int,
     is_unwanted: IsUnwanted,
+    needed: Needed | None = None,
 ) -> tuple[Tensor, Tensor] | None:  # (V, r) float16 of length one, (V,) float32
     """Features of the voxels of a map, pooled in a basis; None when it is unwanted.
 
-    As `pool_observations`, a few columns at a time, so that memory does not grow with the rank.
+    As `pool_observations`, some columns at a time, so that memory does not grow with the rank;
+    `needed` as there is for `pool`.
     """
     weight = pixels[:, None].clamp_min(1.0)
-    total = pool(weight, affinity, rounds)
     values = weight.new_empty((len(weight), basis.rank), dtype=torch.float16)
     squared = weight.new_zeros(len(weight))
-    for first in range(0, basis.rank, _COLUMNS_AT_ONCE):
+    total = weight  # replaced by the first group
+    for columns in _column_groups(len(weight), basis.rank):
         if is_unwanted():
             return None
-        columns = slice(first, first + _COLUMNS_AT_ONCE)
-        part = torch.cat([chunk.to(torch.float32) @ basis.vectors[:, columns] for chunk in chunks])
-        mean = pool(part * weight, affinity, rounds) / total
+        vectors = basis.vectors[:, columns]
+        part = torch.cat([chunk.to(torch.float32) @ vectors for chunk in chunks]).mul_(weight)
+        if columns.start == 0:
+            part = torch.cat((weight, part), dim=1)
+        pooled = pool(part, affinity, rounds, needed)
+        del part
+        if columns.start == 0:
+            total, pooled = pooled[:, :1], pooled[:, 1:]
+        mean = pooled / total
         squared += mean.square().sum(dim=1)
         values[:, columns] = mean
     lengths = squared.sqrt()
@@ -97,3 +105,11 @@ def pooled_in(
         unit = values[rows].to(torch.float32) / lengths[rows, None].clamp_min(_LEAST_LENGTH)
         values[rows] = unit
     return values, lengths
+
+
+def _column_groups(num_rows: int, rank: int) -> list[slice]:
+    """Wide groups are faster, and take more memory."""
+    most = max(_LEAST_COLUMNS, _NUMBERS_AT_ONCE // max(1, num_rows))
+    count = -(-rank // most)
+    width = -(-rank // count) if count else 1
+    return [slice(first, min(first + width, rank)) for first in range(0, rank, width)]

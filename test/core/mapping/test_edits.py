@@ -9,6 +9,7 @@ from geopurify_ros.core.mapping import fusion, scatter, voxel_map
 from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.consensus import ViewBuffer
 from geopurify_ros.core.mapping.edits import Edit, grown, write_all
+from geopurify_ros.core.mapping.feature_chunks import FeatureChunks
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 
 
@@ -102,6 +103,12 @@ def test_a_map_is_settled_as_a_whole_or_not_at_all():
     fails_everywhere(lambda: pipeline_of("consensus"), lambda pipeline: pipeline.lifted.settle())
 
 
+@pytest.mark.parametrize("mode", ["mean", "consensus"])
+def test_voxels_are_removed_all_or_none(mode):
+    rows = torch.tensor([3, 1, 40, 7])
+    fails_everywhere(lambda: pipeline_of(mode), lambda pipeline: pipeline.lifted.remove(rows))
+
+
 def test_a_snapshot_outlives_settling():
     pipeline = pipeline_of("consensus")
     shot = pipeline.map.snapshot()
@@ -132,7 +139,7 @@ def test_a_purification_that_fails_leaves_the_one_before():
 
 
 @pytest.mark.parametrize(("owner", "name"), [
-    (VoxelMap, "_reserve"), (VoxelMap, "_feature_edits"), (VoxelMap, "_writable_chunk"),
+    (VoxelMap, "_reserve"), (FeatureChunks, "edits"), (FeatureChunks, "_writable"),
     (BlockIndex, "planned"), (BlockIndex, "_with_blocks"), (ViewBuffer, "_reserve"),
     (ViewBuffer, "planned"), (ViewBuffer, "seed"),
 ])

@@ -204,3 +204,59 @@ def test_a_state_with_voxels_out_of_reach_is_refused(far):
     state["coords"][3, 1] = far
     with pytest.raises(InputError, match="voxels out of reach"):
         VoxelMap.from_state(state, 0.05)
+
+
+@pytest.mark.parametrize("num_gone", [0, 1, 37, 500, 8000])
+def test_removed_voxels_are_gone_and_their_rows_used_again(num_gone):
+    """Against a map that never had them: the same voxels, whatever their rows."""
+    voxels = box(-10, 10)
+    gone = torch.randperm(len(voxels), generator=torch.Generator().manual_seed(3))[:num_gone]
+    stays = torch.ones(len(voxels), dtype=torch.bool)
+    stays[gone] = False
+    held, frame = map_of([frame_of(voxels, 5)]), frame_of(voxels, 5)
+    removal = held.remove(held.index.lookup(voxels[gone]))
+    assert len(held) == held.index.num_rows == removal.num_rows == int(stays.sum())
+    assert bool((held.index.lookup(voxels[gone]) == -1).all())
+    rows = held.index.lookup(voxels[stays])
+    assert torch.equal(rows.sort().values, torch.arange(len(held)))  # no gaps
+    assert torch.equal(held.coords()[rows], voxels[stays])
+    torch.testing.assert_close(held.features_of(rows), frame.bags.features()[stays].half().float())
+    assert torch.equal(held.weights()[rows], frame.weight[stays])
+    held.integrate(frame, 9)  # what was cleared is seen again
+    assert len(held) == len(voxels)
+    assert torch.equal(held.coords()[held.index.lookup(voxels)], voxels)
+    seen_once = held.index.lookup(voxels[gone])
+    assert torch.equal(held.weights()[seen_once], frame.weight[gone])
+
+
+def test_a_snapshot_keeps_what_is_removed_afterwards():
+    held = map_of([frame_of(box(0, 17), 5)])
+    shot = held.snapshot()
+    features, coords = torch.cat(shot.features).clone(), shot.coords.clone()
+    held.remove(torch.arange(0, 4000, 2))
+    assert torch.equal(torch.cat(shot.features), features)
+    assert torch.equal(shot.coords, coords)
+    assert torch.equal(shot.index.lookup(coords.long()), torch.arange(len(coords)))
+
+
+def test_blocks_without_voxels_are_given_up():
+    held = map_of([frame_of(box(0, 16), 5)])
+    assert held.index.num_blocks == 8
+    held.remove(held.index.lookup(torch.cartesian_prod(torch.arange(8), *[torch.arange(16)] * 2)))
+    assert held.index.num_blocks == 4
+    assert torch.equal(held.index.block_coords().unique(dim=0)[:, 0], torch.ones(4).long())
+
+
+@pytest.mark.parametrize("rows", [[-1], [4913], [5, 5]])
+def test_rows_that_are_no_voxels_are_refused(rows):
+    held = map_of([frame_of(box(0, 17), 5)])
+    with pytest.raises(InputError):
+        held.remove(torch.tensor(rows))
+    assert len(held) == 4913
+
+
+def test_a_voxel_says_when_it_changed_last():
+    held = map_of([frame_of(box(0, 4), 1)])
+    held.integrate(frame_of(box(3, 5), 2), 1)
+    expected = torch.where((held.coords() >= 3).all(dim=1), 2, 1).int()
+    assert torch.equal(held.changed_at(), expected)
