@@ -56,3 +56,22 @@ def grown(held: Tensor, num_rows: int) -> Tensor:
         return held
     more = int(num_rows * _GROWTH) - len(held)
     return torch.cat((held, held.new_zeros((more, *held.shape[1:]))))
+
+
+class GrowingRows:
+    """Rows of a tensor that more are added to: it is copied when it is a fifth longer."""
+
+    def __init__(self, rows: Tensor) -> None:
+        """Begin with `rows`, which are taken over."""
+        self._held, self._count = rows, len(rows)
+
+    @property
+    def rows(self) -> Tensor:
+        """All rows; a view."""
+        return self._held[: self._count]
+
+    def put(self, rows: Tensor, values: Tensor, count: int) -> None:
+        """Write `values` (M, ...) to `rows` (M,) int64; there are `count` rows from now on."""
+        self._held = grown(self._held, count)
+        self._held[rows] = values.to(self._held.dtype)
+        self._count = count

@@ -38,6 +38,27 @@ class Effect:
     boundary_after: float
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the gate looks at, voxel by voxel.
+
+    Attributes:
+        best: (V, 2) int16, the best text, raw and purified.
+        ragged: (V, 2) uint8, how many of the nearest neighbours have another one.
+    """
+
+    best: Tensor
+    ragged: Tensor
+
+    def effect(self, entropy: float) -> Effect:
+        """All of it in five numbers."""
+        if len(self.best) == 0:
+            return Effect(entropy, 0.0, 0.0, 0.0)
+        changed = float((self.best[:, 0] != self.best[:, 1]).to(torch.float32).mean())
+        before, after = (self.ragged.to(torch.float32).mean(dim=0) / _TOUCHING).tolist()
+        return Effect(entropy, changed, before, after)
+
+
 def best_texts(
     chunks: Iterable[Tensor],  # (R, C) each, V rows together
     texts: Tensor,  # (L, C)
@@ -45,6 +66,17 @@ def best_texts(
     """The best text of each voxel; the length of a feature does not matter."""
     best = [(chunk.to(torch.float32) @ texts.T).argmax(dim=1) for chunk in chunks]
     return torch.cat(best)
+
+
+def judged(best: Tensor, index: Tensor) -> Judged:  # (V, 2), (V, K)
+    """What best texts, raw and purified, mean for touching voxels."""
+    near = index[:, :_TOUCHING].to(torch.int64)
+    columns = [
+        (labels[near] != labels[: len(index), None]).sum(dim=1) for labels in best.unbind(dim=1)
+    ]
+    scale = _TOUCHING / max(1, near.shape[1])  # fewer where K is smaller
+    ragged = (torch.stack(columns, dim=1) * scale).round().to(torch.uint8)
+    return Judged(best.to(torch.int16), ragged)
 
 
 def effect_of(raw: Tensor, purified: Tensor, affinity: Affinity, entropy: float) -> Effect:
