@@ -18,8 +18,9 @@ from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.encoder_side import EncoderSide
 from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.core.purification.pooling import pool_observations
-from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.core.purification.purified import Patch, Purified, followed, told
 from geopurify_ros.core.purification.student import StudentNet
+from geopurify_ros.core.purification.task import PurifyTask
 from geopurify_ros.core.reports import IntegrateReport, PurifyReport
 from geopurify_ros.core.stopwatch import Stopwatch
 
@@ -61,32 +62,33 @@ class Pipeline:
             num_new = self.lifted.integrate(seen, frame, self.config.fusion, self.encoder)
         return IntegrateReport(len(points.pixel_index), len(seen.coords), num_new)
 
-    def purify(self) -> PurifyReport:
-        """Purify the present map, here and now (1.9)."""
-        return self.accept(self.purify_job().run())
+    def purify(self, is_full: bool = False) -> PurifyReport:
+        """Purify what changed, or all of the present map, here and now (1.9, 6.2)."""
+        return self.accept(self.purify_job(is_full).run())
 
     def purify_with(self, embeddings: Tensor) -> PurifyReport:  # (V, E) unit norm
-        """The same with given embeddings of the voxels."""
-        return self.accept(self.purify_job().run(embeddings=embeddings))
+        """All of it with given embeddings of the voxels."""
+        return self.accept(self.purify_job(is_full=True).run(embeddings=embeddings))
 
     @torch.inference_mode()
-    def purify_job(self) -> PurifyJob:
-        """A purification of the map as it is now, to be run on any thread and then accepted."""
-        return PurifyJob(
+    def purify_job(self, is_full: bool = False) -> PurifyJob:
+        """A purification of the map as it is now, to be run on any thread and then accepted.
+
+        The map may grow meanwhile; after `remove` the job is worth nothing any more.
+        """
+        task = PurifyTask(
             self.lifted.snapshot(), self.config.purify, self.student,
             self.knows.basis_of(self.map), self.knows.vocabulary, self.stopwatch,
         )  # fmt: skip
+        return PurifyJob(task, None if is_full else self.result)
 
-    def accept(self, made: Purified | None) -> PurifyReport:
+    @torch.inference_mode()
+    def accept(self, made: Purified | Patch | None) -> PurifyReport:
         """Answer with what a job made of this map from now on; None: nothing was to be done."""
         self.num_purifications += 1
-        if made is None:
-            return PurifyReport(self.num_purifications, len(self.map), 0.0)
         news = self.knows.settle(self.map, made)
-        self.result = made
-        return PurifyReport(
-            self.num_purifications, len(made), made.entropy, made.basis.rank, news
-        )
+        self.result = followed(self.result, made, self.config.purify)
+        return told(self.result, made, self.num_purifications, len(self.map), news)
 
     @torch.inference_mode()
     def query(self, asked: TextQuery, with_raw: bool = True) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from geopurify_ros.core.purification.neighbors import NeighborGraph
 from geopurify_ros.errors import expect_shape
 
 _ROWS_AT_ONCE = 8192
+_ENTROPIES_AT_ONCE = 65_536
 with warnings.catch_warnings():
     # torch says once in a process that CSR is young; the one thing done with it here is tested
     warnings.simplefilter("ignore")
@@ -101,15 +103,23 @@ def _compact(
     return table.index_select(0, kept), own, near.view(columns.shape)
 
 
-def row_entropy(affinity: Affinity) -> float:
-    """Mean entropy of the rows as a share of the largest possible one.
+def row_entropies(affinity: Affinity) -> Tensor:  # (V,)
+    """Entropy of each row as a share of the largest possible one.
 
-    1: all neighbours weigh the same, a blur; 0: rows that copy one neighbour. Inside a surface
-    most neighbours are alike, so a good embedding also comes to 0.85 or more; it is the last
-    percents below 1 that tell an embedding from a blur.
+    1: all neighbours weigh the same, a blur; 0: a row that copies one neighbour. Inside a surface
+    most neighbours are alike, so a good embedding also comes to 0.85 or more on average; it is
+    the last percents below 1 that tell an embedding from a blur.
     """
-    if len(affinity) == 0 or affinity.weight.shape[1] < 2:
-        return 0.0
-    entropy = torch.special.entr(affinity.weight).sum(dim=1).mean()
-    largest = torch.log(torch.tensor(float(affinity.weight.shape[1])))
-    return float(entropy / largest)
+    count, width = affinity.weight.shape
+    out = torch.zeros(count, device=affinity.weight.device)
+    if width < 2:
+        return out
+    for start in range(0, count, _ENTROPIES_AT_ONCE):
+        rows = slice(start, start + _ENTROPIES_AT_ONCE)
+        out[rows] = torch.special.entr(affinity.weight[rows]).sum(dim=1) / math.log(width)
+    return out
+
+
+def row_entropy(affinity: Affinity) -> float:
+    """Mean of `row_entropies`."""
+    return float(row_entropies(affinity).mean()) if len(affinity) else 0.0

@@ -17,7 +17,7 @@ from geopurify_ros.core.purification.basis import (
     FeatureBasis,
     checked,
 )
-from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.core.purification.purified import Patch, Purified
 
 
 class EncoderSide:
@@ -58,8 +58,10 @@ class EncoderSide:
         rows, rank = voxels.basis.shape
         return FeatureBasis(voxels.basis, ALL if rows == rank else MAP)
 
-    def settle(self, voxels: VoxelMap, made: Purified) -> str:
+    def settle(self, voxels: VoxelMap, made: Purified | Patch | None) -> str:
         """Let a map keep the basis that it was purified in; returns what is new about it."""
+        if not isinstance(made, Purified):
+            return ""
         before = self.basis_of(voxels)
         is_known = before is not None and before.vectors is made.basis.vectors
         if is_known or len(made) < FEWEST_VOXELS:

@@ -10,35 +10,103 @@ from geopurify_ros.core.mapping.block_index import spatial_order
 from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropies
 from geopurify_ros.core.purification.basis import basis_for
 from geopurify_ros.core.purification.gate import Judged, best_texts, judged
-from geopurify_ros.core.purification.job_parts import Needs
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooled_features import pooled_in
 from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Frozen, Purified
-from geopurify_ros.core.purification.student import floor_of, joined_of, learnt_of
+from geopurify_ros.core.purification.scene_embeddings import learnt_of, scene_of
+from geopurify_ros.core.purification.student import floor_of
+from geopurify_ros.core.purification.task import PurifyTask
 
 
 def full_pass(
-    needs: Needs, is_unwanted: IsUnwanted, embeddings: Tensor | None = None
+    task: PurifyTask, is_unwanted: IsUnwanted, embeddings: Tensor | None = None
 ) -> Purified | None:
     """Purify; None when the result becomes unwanted.
 
     `embeddings` (V, E) of unit norm, in place of those that the settings name.
     """
-    shot, watch = needs.shot, needs.stopwatch
-    frozen, learnt = Frozen(normalize(shot.up_sum, dim=0), None), None
+    shot, watch = task.shot, task.stopwatch
+    coords = shot.coords.to(torch.int64)
+    frozen, learnt = frozen_of(task), None
     if embeddings is None:
         with watch.measure("embed"):
             # one unit vector e_i per voxel, by the student (1.2) or by hand
-            frozen = frozen_of(needs)
-            learnt = needs.learnt(frozen)
-            embeddings = needs.joined(learnt)
+            scene = scene_of(shot, frozen.up, frozen.floor_m)
+            learnt = learnt_of(scene, task.settings.embedding, task.student).to(torch.float16)
+            del scene
     if is_unwanted():
         return None
+    order = spatial_order(coords)
     with watch.measure("purify"):
         # the K nearest other voxels, at most 8 voxels away (6.3)
-        graph = nearest_neighbors(shot.index, shot.coords, needs.settings.neighbors)
-        # A_ij, a soft-max of alpha e_i . e_j over them (1.9)
-        affinity = affinity_weights(embeddings, graph, needs.settings.affinity_scale)
-    del embeddings, graph
-    return None if is_unwanted() else _pooled(needs, affinity, learnt, frozen, is_unwanted)
+        graph = nearest_neighbors(shot.index, coords, task.settings.neighbors, order)
+        if embeddings is None:
+            affinity, entropies = task.weighed(order, graph, lambda rows: learnt[rows])
+        else:
+            scale = task.settings.affinity_scale
+            affinity = affinity_weights(embeddings, graph, scale, order)
+            entropies = row_entropies(affinity)
+    del graph, coords
+    return None if is_unwanted() else _pooled(
+        task, order, affinity, entropies, learnt, frozen, is_unwanted
+    )
+
+
+def frozen_of(task: PurifyTask) -> Frozen:
+    """What embeddings of the map as it is now refer to."""
+    up = normalize(task.shot.up_sum.to(torch.float64).cpu(), dim=0)
+    sees_heights = (
+        task.settings.embedding == "student" and task.student is not None
+        and task.student.shape.input == "geometry"
+    )  # fmt: skip
+    return Frozen(up, floor_of(scene_of(task.shot, up, None)) if sees_heights else None)
+
+
+def _pooled(
+    task: PurifyTask,
+    order: Tensor,  # (V,) int64, rows as the affinity has them
+    affinity: Affinity,
+    entropies: Tensor,  # (V,) in that order
+    learnt: Tensor | None,
+    frozen: Frozen,
+    is_unwanted: IsUnwanted,
+) -> Purified | None:
+    shot, rounds = task.shot, task.settings.iterations
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    with task.stopwatch.measure("pool"):
+        basis, misfit = basis_for(shot.features, shot.feature_dim, order.device, task.basis)
+        local = Affinity(renamed(place, affinity.index), affinity.weight)
+        # F <- A F, T rounds (1.9), in the basis: it is linear
+        pooled = pooled_in(
+            basis, shot.features, shot.weights(), local, rounds, is_unwanted, order=order
+        )
+    if pooled is None:
+        return None
+    del local
+    affinity = Affinity(affinity.index[place], affinity.weight[place])
+    return Purified(
+        basis, pooled.values, pooled.lengths, affinity, entropies[place], learnt, frozen,
+        shot.version, misfit, _judged(task, basis.vectors, pooled.values, affinity.index),
+    )  # fmt: skip
+
+
+def _judged(
+    task: PurifyTask, vectors: Tensor, values: Tensor, index: Tensor
+) -> Judged | None:
+    """The gate's view (5.1) of the best names of the vocabulary."""
+    if task.vocabulary is None:
+        return None
+    raw = best_texts(task.shot.features, task.vocabulary)
+    best = best_texts(torch.split(values, 4096), task.vocabulary @ vectors)
+    return judged(torch.stack((raw, best), dim=1), index)
+
+
+def renamed(place: Tensor, index: Tensor) -> Tensor:  # (V,) int64, (R, K) -> (R, K) int32
+    """Rows by their new numbers, some at a time."""
+    out = torch.empty_like(index, dtype=torch.int32)
+    for start in range(0, len(index), 65_536):
+        part = slice(start, start + 65_536)
+        out[part] = place[index[part].to(torch.int64)]
+    return out

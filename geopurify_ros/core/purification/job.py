@@ -2,97 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from geopurify_ros.config import PurifyConfig
-from geopurify_ros.core.mapping.block_index import BlockIndex
-from geopurify_ros.core.mapping.map_records import MapSnapshot
-from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropy
-from geopurify_ros.core.purification.basis import FeatureBasis, basis_for
-from geopurify_ros.core.purification.gate import Effect, best_texts, effect_of, objection
-from geopurify_ros.core.purification.neighbors import nearest_neighbors
-from geopurify_ros.core.purification.purified import IsUnwanted, Purified, pooled_in
-from geopurify_ros.core.purification.sparse_conv import index_of
-from geopurify_ros.core.purification.student import StudentNet, embeddings_of
-from geopurify_ros.core.stopwatch import Stopwatch
+from geopurify_ros.core.purification.full_pass import frozen_of, full_pass
+from geopurify_ros.core.purification.pooling import IsUnwanted
+from geopurify_ros.core.purification.purified import Patch, Purified
+from geopurify_ros.core.purification.region_pass import region_of, region_pass
+from geopurify_ros.core.purification.task import PurifyTask
+
+_MOST_SHARE = 0.6  # of a map: beyond that a full pass takes as long
+_LEAST_COSINE = 0.9998  # of the up directions: one degree
+_MOST_VOXELS = 0.5  # that the floor may move
 
 
 @dataclass(frozen=True)
 class PurifyJob:
-    """What a purification needs to know.
+    """One purification.
 
     Attributes:
-        shot: the map.
-        settings: parameters purify.*.
-        student: for purify.embedding student.
-        basis: of the map so far; None: not known yet.
-        vocabulary: (L, D) texts that the gate looks at; None: the encoder names none.
-        stopwatch: of the pipeline.
+        task: what is to be purified.
+        before: the one before, which must not change meanwhile; None: all is done anew.
     """
 
-    shot: MapSnapshot
-    settings: PurifyConfig
-    student: StudentNet | None
-    basis: FeatureBasis | None
-    vocabulary: Tensor | None
-    stopwatch: Stopwatch
+    task: PurifyTask
+    before: Purified | None = None
 
     @torch.inference_mode()
     def run(
         self, is_unwanted: IsUnwanted = lambda: False, embeddings: Tensor | None = None
-    ) -> Purified | None:
-        """Purify; None where there is nothing to do, or when the result becomes unwanted.
+    ) -> Purified | Patch | None:
+        """Purify what changed, or all; None where there is nothing to do or it becomes unwanted.
 
         `embeddings` (V, E) of unit norm, in place of those that the settings name.
         """
-        kind = self.settings.embedding
-        if not len(self.shot) or (kind == "none" and embeddings is None):
+        task = self.task
+        if not len(task.shot) or (task.settings.embedding == "none" and embeddings is None):
             return None
-        coords = self.shot.coords.to(torch.int64)
-        index = index_of(coords)
-        if embeddings is None:
-            with self.stopwatch.measure("embed"):
-                # one unit vector e_i per voxel, by the student (1.2) or by hand
-                embeddings = embeddings_of(self.shot, index, kind, self.student)
-        if is_unwanted():
-            return None
-        affinity = self._affinity(index, coords, embeddings)
-        if is_unwanted():
-            return None
-        found = self._pooled(affinity, is_unwanted)
-        if found is None or self.vocabulary is None:
-            return found
-        return self._judged(found, self.vocabulary)
+        if embeddings is None and self.before is not None and self._fits(self.before):
+            region = region_of(task, self.before)
+            if region is None:
+                return None
+            if float((region.steps <= region.rim).to(torch.float32).mean()) <= _MOST_SHARE:
+                return region_pass(task, self.before, region, is_unwanted)
+        return full_pass(task, is_unwanted, embeddings)
 
-    def _affinity(self, index: BlockIndex, coords: Tensor, embeddings: Tensor) -> Affinity:
-        with self.stopwatch.measure("purify"):
-            # the K nearest other voxels, at most 8 voxels away (6.3)
-            graph = nearest_neighbors(index, coords, self.settings.neighbors)
-            # A_ij, a soft-max of alpha e_i . e_j over them (1.9)
-            return affinity_weights(embeddings, graph, self.settings.affinity_scale)
-
-    def _pooled(self, affinity: Affinity, is_unwanted: IsUnwanted) -> Purified | None:
-        shot, rounds = self.shot, self.settings.iterations
-        with self.stopwatch.measure("pool"):
-            basis, misfit = basis_for(
-                shot.features, shot.feature_dim, shot.coords.device, self.basis
-            )
-            # F <- A F, T rounds (1.9), in the basis: it is linear
-            pooled = pooled_in(
-                basis, shot.features, shot.weights(), affinity, rounds, is_unwanted
-            )
-        if pooled is None:
-            return None
-        return Purified(basis, *pooled, affinity, row_entropy(affinity), misfit)
-
-    def _judged(self, found: Purified, vocabulary: Tensor) -> Purified:
-        """With the gate's judgement (5.1) on the best names of a vocabulary (L, D)."""
-        raw = best_texts(self.shot.features, vocabulary)
-        kept: Iterable[Tensor] = (chunk for _, chunk in found.chunks())
-        best = best_texts(kept, vocabulary @ found.basis.vectors)
-        effect: Effect = effect_of(raw, best, found.affinity, found.entropy)
-        return replace(found, effect=effect, objection=objection(effect, self.settings))
+    def _fits(self, before: Purified) -> bool:
+        """Whether what was found before still holds where nothing changed."""
+        task = self.task
+        if before.learnt is None or (task.vocabulary is not None and before.judged is None):
+            return False
+        if task.basis is None or task.basis.vectors is not before.basis.vectors:
+            return False
+        if before.frozen.floor_m is None:
+            return True
+        now = frozen_of(task)
+        moved = abs((now.floor_m or 0.0) - before.frozen.floor_m)
+        return (
+            float(now.up @ before.frozen.up) >= _LEAST_COSINE
+            and moved <= _MOST_VOXELS * task.shot.voxel_size_m
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,20 @@ _NUMBERS_AT_ONCE = 1 << 24
 _LEAST_LENGTH = 1e-6
 
 
+class Pooled(NamedTuple):
+    """What pooling makes of V voxels.
+
+    Attributes:
+        values: (V, r) float16, in the basis, of length one.
+        lengths: (V,) float32, before they were.
+        marks: (V, M) float32, pooled as the features are.
+    """
+
+    values: Tensor
+    lengths: Tensor
+    marks: Tensor
+
+
 def pooled_in(
     basis: FeatureBasis,
     chunks: tuple[Tensor, ...],  # (R, D) float16, V rows together
@@ -22,37 +38,60 @@ def pooled_in(
     affinity: Affinity,
     rounds: int,
     is_unwanted: IsUnwanted,
+    order: Tensor | None = None,  # (V,) int64
     needed: Needed | None = None,
-) -> tuple[Tensor, Tensor] | None:  # (V, r) float16 of length one, (V,) float32
+    marks: Tensor | None = None,  # (V, M) float32
+) -> Pooled | None:
     """Features of the voxels of a map, pooled in a basis; None when it is unwanted.
 
-    As `pool_observations`, some columns at a time, so that memory does not grow with the rank;
-    `needed` as there is for `pool`.
+    As `pool_observations`, some columns at a time, so that memory does not grow with the rank.
+
+    Args:
+        basis: what the results are in.
+        chunks: the features.
+        pixels: what each was seen by.
+        affinity: of the rows, or of the rows `order`.
+        rounds: T.
+        is_unwanted: asked now and then.
+        order: rows of the features as the affinity has them; the results have them as they are.
+        needed: see `pool`.
+        marks: columns that are pooled beside.
     """
     weight = pixels[:, None].clamp_min(1.0)
+    weight = weight if order is None else weight[order]
+    beside = weight if marks is None else torch.cat((weight, marks * weight), dim=1)
     values = weight.new_empty((len(weight), basis.rank), dtype=torch.float16)
     squared = weight.new_zeros(len(weight))
-    total = weight  # replaced by the first group
     for columns in _column_groups(len(weight), basis.rank):
-        if is_unwanted():
-            return None
         vectors = basis.vectors[:, columns]
-        part = torch.cat([chunk.to(torch.float32) @ vectors for chunk in chunks]).mul_(weight)
+        part = torch.cat([chunk.to(torch.float32) @ vectors for chunk in chunks])
+        part = (part if order is None else part[order]).mul_(weight)
         if columns.start == 0:
-            part = torch.cat((weight, part), dim=1)
+            part = torch.cat((beside, part), dim=1)
         pooled = pool(part, affinity, rounds, needed)
         del part
         if columns.start == 0:
-            total, pooled = pooled[:, :1], pooled[:, 1:]
-        mean = pooled / total
+            beside, pooled = pooled.tensor_split([beside.shape[1]], dim=1)
+            beside = beside.clone()
+        mean = pooled / beside[:, :1]
         squared += mean.square().sum(dim=1)
         values[:, columns] = mean
-    lengths = squared.sqrt()
-    for start in range(0, len(values), _ROWS_AT_ONCE):
+        if is_unwanted():
+            return None
+    found = Pooled(values, squared.sqrt(), beside[:, 1:] / beside[:, :1])
+    _make_unit(found)
+    if order is None:
+        return found
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return Pooled(*(held[place] for held in found))
+
+
+def _make_unit(found: Pooled) -> None:
+    for start in range(0, len(found.values), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        unit = values[rows].to(torch.float32) / lengths[rows, None].clamp_min(_LEAST_LENGTH)
-        values[rows] = unit
-    return values, lengths
+        length = found.lengths[rows, None].clamp_min(_LEAST_LENGTH)
+        found.values[rows] = found.values[rows].to(torch.float32) / length
 
 
 def _column_groups(num_rows: int, rank: int) -> list[slice]:

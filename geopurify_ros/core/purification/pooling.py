@@ -17,6 +17,7 @@ from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.errors import expect_shape
 
 Needed = Callable[[int], int]  # round of pooling -> rows that are wanted after it
+IsUnwanted = Callable[[], bool]  # whether a result is not waited for any more
 # Rows that are summed in one call on a CPU: what they gather and write stays in the cache, and a
 # small result takes no fresh pages from the system (twice the time, for a large one).
 _ROWS_AT_ONCE = 8192

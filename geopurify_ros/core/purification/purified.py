@@ -18,6 +18,7 @@ from geopurify_ros.core.mapping.map_records import Removal
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import FeatureBasis
 from geopurify_ros.core.purification.gate import Effect, Judged, objection
+from geopurify_ros.core.reports import PurifyReport
 
 _ROWS_AT_ONCE = 1024  # that are read together: fastest on one AVX2 thread
 
@@ -54,6 +55,10 @@ class Patch:
     weighed: tuple[Tensor, Affinity, Tensor]
     pooled: tuple[Tensor, Tensor, Tensor]
     judged: tuple[Tensor, Judged] | None
+
+    def __len__(self) -> int:
+        """Voxels with new features."""
+        return len(self.pooled[0])
 
 
 class Purified:
@@ -213,3 +218,27 @@ def renumbered(
     number[removal.sources] = removal.targets.to(torch.int32)
     moved = number[index[rows].to(torch.int64)]
     return rows, torch.where(moved < count, moved, rows[:, None].to(torch.int32))
+
+
+def followed(
+    held: Purified | None, made: Purified | Patch | None, settings: PurifyConfig
+) -> Purified | None:
+    """What a map is answered with after a pass: all anew, or `held` with a part anew."""
+    if isinstance(made, Patch):
+        if held is not None:
+            held.take(made)
+    elif made is not None:
+        held = made
+    if held is not None:
+        held.judge(settings)
+    return held
+
+
+def told(
+    held: Purified | None, made: Purified | Patch | None, number: int, num_voxels: int, news: str
+) -> PurifyReport:
+    """What is to be said of that."""
+    if held is None:
+        return PurifyReport(number, num_voxels, 0.0)
+    updated = 0 if made is None else len(made)
+    return PurifyReport(number, len(held), held.entropy, held.basis.rank, news, updated)

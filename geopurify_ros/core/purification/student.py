@@ -100,6 +100,7 @@ class VoxelScene:
     normal: Tensor
     up: Tensor
     voxel_size_m: float
+    floor_m: float | None = None
 
     def __len__(self) -> int:
         """Number of voxels V."""
@@ -230,6 +231,22 @@ class StudentNet(nn.Module):
         ]
         return self._follow(torch.cat(parts), taps, geometry)
 
+    def learnt(self, scene, rows=None):
+        import dataclasses
+        if isinstance(scene.features, tuple):
+            scene = dataclasses.replace(scene, features=torch.cat(scene.features))
+        full = self.embed(scene)
+        E = self.shape.embedding_dim
+        out = normalize(full[:, :E], dim=1)
+        return out if rows is None else out[rows]
+
+    def joined(self, learnt, normals, colors):
+        if not self.shape.with_soft:
+            return learnt
+        share = torch.sigmoid(self.head_share)
+        soft = geometric_embedding(normals, colors)
+        return torch.cat((share.sqrt() * learnt, (1.0 - share).sqrt() * soft), dim=1)
+
     def _enter(self, values: Tensor, taps: KernelMap) -> Tensor:  # (R, C) -> (R, hidden)
         if values.shape[1] != len(self.mean):
             raise InputError(
@@ -262,24 +279,6 @@ def _norm(kind: str, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)
 
 
-def embeddings_of(
-    shot: MapSnapshot, index: BlockIndex, kind: str, student: StudentNet | None
-) -> Tensor:  # (V, E) unit norm
-    """What neighbours of a map are compared by: of the student, or made by hand.
-
-    Args:
-        shot: the map.
-        index: its rows.
-        kind: parameter purify.embedding, "student" or "geometric".
-        student: for kind "student".
-
-    Raises:
-        ConfigError: a student is asked for and there is none.
-    """
-    if kind != "student":
-        return geometric_embedding(shot.normals(), shot.colors())
-    if student is None:
-        raise ConfigError("purify.embedding is student, but no student was loaded")
-    return student.embed(
-        _scene(shot, index, shot.coords.to(torch.int64), shot.features, shot.up_sum)
-    )
+def floor_of(scene):
+    height = (scene.coords.to(torch.float64) @ scene.up) * scene.voxel_size_m
+    return float(height.kthvalue(1 + int(_FLOOR_QUANTILE * (len(height) - 1))).values)
