@@ -8,17 +8,19 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.core.purification import student as student_module
 from geopurify_ros.core.purification.embedding import geometric_embedding
+from geopurify_ros.core.purification.scene import (
+    VoxelScene,
+    geometry_channels,
+    height_m,
+    student_input,
+)
 from geopurify_ros.core.purification.sparse_conv import index_of, submanifold_map
 from geopurify_ros.core.purification.student import (
     PAPER,
     SMALL,
     StudentNet,
     StudentShape,
-    VoxelScene,
-    geometry_channels,
-    height_m,
     num_parameters,
-    student_input,
 )
 from geopurify_ros.errors import ConfigError, InputError
 
@@ -36,7 +38,7 @@ def surface(count=400, seed=0, features=D):
     normal = torch.where((coords[:, 2] == 0)[:, None], torch.tensor([0.0, 0, 1]),
                          torch.tensor([1.0, 0, 0]))
     return VoxelScene(
-        index_of(coords), coords, torch.randn((len(coords), features), generator=generator),
+        index_of(coords), coords, (torch.randn((len(coords), features), generator=generator),),
         255 * torch.rand((len(coords), 3), generator=generator), normal,
         torch.tensor([0.0, 0, 1], dtype=torch.float64), 0.05)
 
@@ -54,7 +56,7 @@ def student(shape=SMALL, seed=0):
 def rearranged(scene, order):
     coords = scene.coords[order]
     return dataclasses.replace(
-        scene, index=index_of(coords), coords=coords, features=scene.features[order],
+        scene, index=index_of(coords), coords=coords, chunks=(scene.features[order],),
         color=scene.color[order], normal=scene.normal[order])
 
 
@@ -86,7 +88,7 @@ def test_an_embedding_depends_on_nothing_beyond_the_receptive_field(norm):
     changed = int(((scene.coords - torch.tensor([29, 10, 0])) ** 2).sum(dim=1).argmin())
     features[changed] += 1.0
     before = net.embed(scene)
-    after = net.embed(dataclasses.replace(scene, features=features))
+    after = net.embed(dataclasses.replace(scene, chunks=(features,)))
     distance = (scene.coords - scene.coords[changed]).abs().amax(dim=1)
     same = (before == after).all(dim=1)
     assert not same[changed]
@@ -109,7 +111,7 @@ def test_the_input_is_feature_colour_normal_or_geometry_alone():
 
 def test_geometry_alone_does_not_look_at_the_features():
     scene = surface()
-    blind = dataclasses.replace(scene, features=torch.zeros((len(scene), 3)))
+    blind = dataclasses.replace(scene, chunks=(torch.zeros((len(scene), 3)),))
     net = student(dataclasses.replace(SMALL, input="geometry"))
     assert torch.equal(net.embed(scene), net.embed(blind))
 
@@ -137,7 +139,7 @@ def test_embedding_a_map_equals_one_forward_pass(stem, monkeypatch):
 def test_an_empty_map_has_no_embeddings():
     scene, none = surface(), torch.zeros((0, 3))
     empty = dataclasses.replace(
-        scene, index=index_of(none.long()), coords=none.long(), features=torch.zeros((0, D)),
+        scene, index=index_of(none.long()), coords=none.long(), chunks=(torch.zeros((0, D)),),
         color=none, normal=none)
     assert student(LEARNT).embed(empty).shape == (0, LEARNT.embedding_dim)
     assert len(student().embed(empty)) == 0
