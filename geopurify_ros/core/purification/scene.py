@@ -116,7 +116,8 @@ def _along_up(scene: VoxelScene, coords: Tensor) -> Tensor:  # (N, 3) -> (N,) fl
     # axis by axis: a product of matrices rounds otherwise when it has other rows beside it
     up = (scene.up * scene.voxel_size_m).tolist()
     x, y, z = coords.to(torch.float64).unbind(dim=1)
-    return x * up[0] + y * up[1] + z * up[2]
+    height: Tensor = x * up[0] + y * up[1] + z * up[2]
+    return height
 
 
 def geometry_channels(scene: VoxelScene, taps: KernelMap, kind: str) -> Tensor:  # (V, 6 or 8)

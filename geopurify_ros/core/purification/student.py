@@ -70,9 +70,14 @@ class StudentShape:
         return feature_dim + GEOMETRY_CHANNELS
 
     @property
-    def reach_voxels(self) -> int:
-        """How far an embedding sees, along each axis."""
+    def num_convolutions(self) -> int:
+        """3x3x3 ones, one after the other."""
         return 2 * self.blocks + (self.stem == "conv")
+
+    @property
+    def reach_voxels(self) -> int:
+        """How far an embedding sees, along each axis; a density sees one voxel more."""
+        return self.num_convolutions + (self.input == "geometry")
 
 
 SMALL = StudentShape()
@@ -162,15 +167,14 @@ class StudentNet(nn.Module):
     ) -> Tensor:  # (V, E), or (R, E) float32 unit
         """What the head says of all voxels, or of some: then each layer does what they need.
 
-        `scene` may be a piece of a map that holds all voxels within `reach_voxels` of the wanted
-        ones; one more for input "geometry", which counts the voxels around each.
+        `scene` may be a piece of a map, with all voxels within `reach_voxels` of the wanted ones.
 
         Raises:
             InputError: another number of channels than the network was made for.
         """
         self.eval()
         self._check(self.shape.in_channels(scene.feature_dim))
-        order = tap_order(scene.index, scene.coords, self.shape.reach_voxels, rows)
+        order = tap_order(scene.index, scene.coords, self.shape.num_convolutions, rows)
         x = self._entered(scene, order)
         inner = order.table(x.shape[1])
         for done, block in enumerate(self.body, start=1):
@@ -193,7 +197,8 @@ class StudentNet(nn.Module):
             weight = self.stem.weight * self.scale
             bias = -(weight @ self.mean)
             for places, values in inputs:
-                x[places] = self.stem_norm(linear(values, weight, bias)).clamp_min_(0.0)
+                values = self.stem_norm(linear(values, weight, bias))
+                x.index_copy_(0, places, values.clamp_min_(0.0))
             return x
         assert isinstance(self.stem, SparseConv3d)
         wide = order.table(len(self.mean))

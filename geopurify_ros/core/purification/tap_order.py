@@ -22,6 +22,8 @@ from geopurify_ros.core.purification.sparse_conv import taps_around
 _SEGMENT = 1 << 15  # voxels that are sorted together: 6 MB of 48 channels
 _ROWS_AT_ONCE = 256  # gathered together: a megabyte of 48 channels, which stays in the cache
 _ROWS_AT_ONCE_GPU = 1 << 15
+_NUMBERS_AT_ONCE = 1 << 19  # gathered together of wider rows
+_NUMBERS_AT_ONCE_GPU = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class TapOrder:
         The values (R, C_out) are good until the next are asked for.
         """
         width, stop = values.shape[1], self.ends[depth]
-        most = max(1, _numbers_at_once(values.device) // (27 * width))
+        is_cpu = values.device.type == "cpu"
+        most = max(1, (_NUMBERS_AT_ONCE if is_cpu else _NUMBERS_AT_ONCE_GPU) // (27 * width))
         largest = min(most, max((c.rows.stop - c.rows.start for c in self.chunks), default=0))
         gathered = values.new_empty((largest * 27, width))
         out = values.new_empty((largest, weight.shape[2]))
@@ -152,7 +155,3 @@ def _chunks(taps: Tensor, place: Tensor, first: int) -> Iterator[_Chunk]:
         columns = torch.nonzero((part < missing).any(dim=0)).squeeze(1)
         inputs = place.index_select(0, part.index_select(1, columns).view(-1))
         yield _Chunk(slice(first + start, first + start + len(part)), columns, inputs)
-
-
-def _numbers_at_once(device: torch.device) -> int:
-    return 1 << 19 if device.type == "cpu" else 1 << 26

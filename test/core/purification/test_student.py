@@ -4,15 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from surface_scenes import D, input_of, rearranged, student, surface
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.purification import scene as scene_module
 from geopurify_ros.core.purification import student as student_module
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.scene import (
-    VoxelScene,
-    geometry_channels,
     height_m,
-    student_input,
 )
 from geopurify_ros.core.purification.sparse_conv import index_of, submanifold_map
 from geopurify_ros.core.purification.student import (
@@ -24,40 +23,7 @@ from geopurify_ros.core.purification.student import (
 )
 from geopurify_ros.errors import ConfigError, InputError
 
-D = 20
 LEARNT = dataclasses.replace(SMALL, with_soft=False)
-
-
-def surface(count=400, seed=0, features=D):
-    """A rough floor with a wall: voxels as a depth camera leaves them."""
-    generator = torch.Generator().manual_seed(seed)
-    floor = torch.cartesian_prod(torch.arange(30), torch.arange(20), torch.tensor([0]))
-    wall = torch.cartesian_prod(torch.tensor([0]), torch.arange(20), torch.arange(1, 16))
-    coords = torch.cat((floor, wall))
-    coords = coords[torch.randperm(len(coords), generator=generator)[:count]]
-    normal = torch.where((coords[:, 2] == 0)[:, None], torch.tensor([0.0, 0, 1]),
-                         torch.tensor([1.0, 0, 0]))
-    return VoxelScene(
-        index_of(coords), coords, (torch.randn((len(coords), features), generator=generator),),
-        255 * torch.rand((len(coords), 3), generator=generator), normal,
-        torch.tensor([0.0, 0, 1], dtype=torch.float64), 0.05)
-
-
-def input_of(scene, kind):
-    taps = submanifold_map(scene.index, scene.coords)
-    return student_input(scene.features, geometry_channels(scene, taps, kind), kind)
-
-
-def student(shape=SMALL, seed=0):
-    torch.manual_seed(seed)
-    return StudentNet(shape, shape.in_channels(D)).eval()
-
-
-def rearranged(scene, order):
-    coords = scene.coords[order]
-    return dataclasses.replace(
-        scene, index=index_of(coords), coords=coords, chunks=(scene.features[order],),
-        color=scene.color[order], normal=scene.normal[order])
 
 
 def test_sizes_of_the_students():
@@ -129,6 +95,7 @@ def test_height_is_above_the_floor_whichever_way_is_up():
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 def test_embedding_a_map_equals_one_forward_pass(stem, monkeypatch):
     monkeypatch.setattr(student_module, "_ROWS_AT_ONCE", 37)
+    monkeypatch.setattr(scene_module, "_ROWS_AT_ONCE", 37)
     net, scene = student(dataclasses.replace(SMALL, stem=stem)), surface()
     taps = submanifold_map(scene.index, scene.coords)
     with torch.no_grad():
