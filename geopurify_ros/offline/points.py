@@ -17,7 +17,7 @@ from geopurify_ros.core.purification.affinity import Affinity, affinity_weights
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooling import pool_observations
-from geopurify_ros.core.purification.student import VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.data.student_file import geometry_student
 from geopurify_ros.encoders import pick_device
 from geopurify_ros.errors import InputError
@@ -150,7 +150,7 @@ def _scene(
     upward = normalize(torch.tensor(up, dtype=torch.float64), dim=0)
     none = mean.new_zeros((count, 0))
     return VoxelScene(
-        index, voxel_coords, none, mean[:, :3], normalize(mean[:, 3:], dim=1), upward, size_m
+        index, voxel_coords, (none,), mean[:, :3], normalize(mean[:, 3:], dim=1), upward, size_m
     )
 
 

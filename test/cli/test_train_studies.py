@@ -13,7 +13,8 @@ from geopurify_ros.cli import main
 from geopurify_ros.cli.options import sample_room
 from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification.student import SMALL, StudentNet, scene_of_map
+from geopurify_ros.core.purification.scene import scene_of_map
+from geopurify_ros.core.purification.student import SMALL, StudentNet
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.students.student_run import StudentRun

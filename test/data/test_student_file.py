@@ -13,12 +13,12 @@ from train_scenes import box_map
 import geopurify_ros
 from geopurify_ros.config import Config, PurifyConfig, with_values
 from geopurify_ros.core.pipeline import Pipeline
+from geopurify_ros.core.purification.scene import scene_of_map
 from geopurify_ros.core.purification.student import (
     StudentNet,
     StudentShape,
     embeddings_of,
     num_parameters,
-    scene_of_map,
 )
 from geopurify_ros.data.student_file import (
     ANY_ENCODER,

@@ -9,7 +9,7 @@ from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification.student import scene_of_map
+from geopurify_ros.core.purification.scene import scene_of_map
 from geopurify_ros.data.map_file import save_map
 from geopurify_ros.evaluate.runner import Mapped
 from geopurify_ros.train.students.scenes import TrainingScene
@@ -52,6 +52,8 @@ def box_scene(seed=0, **settings):
 
 
 def with_voxels(scene, **values):
+    if "features" in values:
+        values["chunks"] = (values.pop("features"),)
     return dataclasses.replace(scene, voxels=dataclasses.replace(scene.voxels, **values))
 
 

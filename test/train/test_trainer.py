@@ -9,8 +9,9 @@ from PIL import Image
 from train_scenes import FEATURE_DIM, box_map, box_scene, with_voxels, write_scenes
 
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.core.purification.scene import scene_of_map
 from geopurify_ros.core.purification.sparse_conv import index_of, sparse_conv, submanifold_map
-from geopurify_ros.core.purification.student import SMALL, StudentNet, StudentShape, scene_of_map
+from geopurify_ros.core.purification.student import SMALL, StudentNet, StudentShape
 from geopurify_ros.data.map_file import save_map
 from geopurify_ros.errors import ConfigError, InputError
 from geopurify_ros.train.students.crops import crops_of, random_symmetry, turned

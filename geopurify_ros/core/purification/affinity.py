@@ -99,8 +99,8 @@ def _compact(
     place[needed] = number  # one of those that ask for a row speaks for it
     kept = needed[place[needed] == number]
     place[kept] = number[: len(kept)]
-    own, near = place[needed].split((len(own), columns.numel()))
-    return table.index_select(0, kept), own, near.view(columns.shape)
+    renamed, count = place[needed], len(own)
+    return table.index_select(0, kept), renamed[:count], renamed[count:].view(columns.shape)
 
 
 def row_entropies(affinity: Affinity) -> Tensor:  # (V,)

@@ -64,9 +64,8 @@ def cubes_around(
     count = torch.bincount(block, minlength=index.num_blocks)
     count = count[count > 0]
     ends = torch.cumsum(count, dim=0)
-    near = _blocks_near(index, coords[order[ends - count]] >> BLOCK_SHIFT)
+    near, table = _blocks_near(index, coords[order[ends - count]] >> BLOCK_SHIFT)
     part, cell = (t.to(coords.device) for t in _cells_of_cube(margin))
-    table = torch.cat((index.table, index.table.new_full((1, BLOCK_CELLS), -1))).view(-1)
     center = _flat((coords & (BLOCK_EDGE - 1)) + margin, margin)
     number = torch.repeat_interleave(torch.arange(len(count), device=coords.device), count)
     size, stops, start = max(1, _CELLS_AT_ONCE // len(cell)), ends.tolist(), 0
@@ -79,12 +78,21 @@ def cubes_around(
         yield Cubes(numbers, table.index_select(0, cells.view(-1)), place.to(torch.int32))
 
 
-def _blocks_near(index: BlockIndex, blocks: Tensor) -> Tensor:  # (B, 3) -> (B, 27) int32
-    """First cell in the table of each of the 27 blocks; of the empty one where there is none."""
+def _blocks_near(
+    index: BlockIndex, blocks: Tensor  # (B, 3) int64
+) -> tuple[Tensor, Tensor]:  # (B, 27) int32, (N,) int32
+    """First cell of each of the 27 blocks in a table of those that are needed, and the table.
+
+    Its last block is the empty one, which stands where the map has none.
+    """
     side = torch.arange(-1, 2, device=blocks.device)
     found = index.find_blocks(block_key(blocks[:, None] + torch.cartesian_prod(side, side, side)))
-    found = torch.where(found >= 0, found, index.num_blocks)
-    return (found * BLOCK_CELLS).to(torch.int32)
+    needed = torch.unique(found)
+    needed = needed[needed >= 0]
+    number = torch.where(found >= 0, torch.searchsorted(needed, found), len(needed))
+    empty = index.table.new_full((1, BLOCK_CELLS), -1)
+    table = torch.cat((index.table.index_select(0, needed), empty))
+    return (number * BLOCK_CELLS).to(torch.int32), table.view(-1)
 
 
 def _cells_of_cube(margin: int) -> tuple[Tensor, Tensor]:  # (edge^3,) int64, (edge^3,) int32

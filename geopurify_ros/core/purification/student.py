@@ -1,4 +1,4 @@
-"""The student affinity network (GeoPurify, METHODS 1.2) and its one input.
+"""The student affinity network (GeoPurify, METHODS 1.2).
 
 Stride 1 throughout: an embedding depends on the voxels within the receptive field and on nothing
 else of the map, and moves with the lattice.
@@ -6,25 +6,27 @@ else of the map, and moves with the lattice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, relu
+from torch.nn.functional import linear, normalize, relu
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
-from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.embedding import geometric_embedding
-from geopurify_ros.core.purification.sparse_conv import KernelMap, SparseConv3d, submanifold_map
+from geopurify_ros.core.purification.scene import (
+    GEOMETRY_CHANNELS,
+    GEOMETRY_ONLY_CHANNELS,
+    VoxelScene,
+    inputs_of,
+    scene_of_shot,
+)
+from geopurify_ros.core.purification.sparse_conv import KernelMap, SparseConv3d
+from geopurify_ros.core.purification.tap_order import TapOrder, tap_order
 from geopurify_ros.errors import ConfigError, InputError
 
-GEOMETRY_CHANNELS = 6  # colour and normal, beside the features
-GEOMETRY_ONLY_CHANNELS = 8  # colour, normal, density, height
-_MAX_HEIGHT_M = 3.0
-_ROWS_AT_ONCE = 8192  # of the wide input of a linear stem
-_FLOOR_QUANTILE = 0.02  # of the heights: what lies lower is noise
+_ROWS_AT_ONCE = 2048  # of what is done voxel by voxel
 
 
 @dataclass(frozen=True)
@@ -68,100 +70,20 @@ class StudentShape:
         return feature_dim + GEOMETRY_CHANNELS
 
     @property
-    def reach_voxels(self) -> int:
-        """How far an embedding sees, along each axis."""
+    def num_convolutions(self) -> int:
+        """3x3x3 ones, one after the other."""
         return 2 * self.blocks + (self.stem == "conv")
+
+    @property
+    def reach_voxels(self) -> int:
+        """How far an embedding sees, along each axis; a density sees one voxel more."""
+        return self.num_convolutions + (self.input == "geometry")
 
 
 SMALL = StudentShape()
 PAPER = StudentShape(
     hidden=512, embedding_dim=128, stem="conv", norm="batch", with_soft=False
 )
-
-
-@dataclass(frozen=True)
-class VoxelScene:
-    """What a student or a teacher may know of a map; V voxels.
-
-    Attributes:
-        index: rows are those of the other tensors.
-        coords: (V, 3) int64.
-        features: (V, D) float16 or float32, of the image-text encoder.
-        color: (V, 3) float32, 0..255.
-        normal: (V, 3) float32, unit or zero.
-        up: (3,) float64 unit, away from the floor, in the frame of the map.
-        voxel_size_m: edge of a voxel.
-    """
-
-    index: BlockIndex
-    coords: Tensor
-    features: Tensor
-    color: Tensor
-    normal: Tensor
-    up: Tensor
-    voxel_size_m: float
-    floor_m: float | None = None
-
-    def __len__(self) -> int:
-        """Number of voxels V."""
-        return len(self.coords)
-
-
-def scene_of_map(voxel_map: VoxelMap, up: Tensor) -> VoxelScene:
-    """A map as a scene; `up` (3,) need not be of unit length."""
-    chunks = [chunk for _, chunk in voxel_map.feature_chunks()]
-    return _scene(voxel_map, voxel_map.index, voxel_map.coords(), chunks, up)
-
-
-def _scene(
-    content: VoxelMap | MapSnapshot,
-    index: BlockIndex,
-    coords: Tensor,  # (V, 3) int64
-    chunks: Sequence[Tensor],  # (R, D) float16
-    up: Tensor,  # (3,)
-) -> VoxelScene:
-    empty = torch.zeros((0, content.feature_dim), dtype=torch.float16, device=coords.device)
-    return VoxelScene(
-        index, coords, torch.cat([empty, *chunks]), content.colors(), content.normals(),
-        normalize(up.to(torch.float64).cpu(), dim=0), content.voxel_size_m,
-    )
-
-
-def height_m(scene: VoxelScene) -> Tensor:  # (V,) float32
-    """Height above the lowest voxels along `up`, 0..3 m."""
-    height = (scene.coords.to(torch.float64) @ scene.up.to(scene.coords.device))
-    height = height * scene.voxel_size_m
-    if len(height):
-        floor = height.kthvalue(1 + int(_FLOOR_QUANTILE * (len(height) - 1))).values
-        height = (height - floor).clamp(0.0, _MAX_HEIGHT_M)
-    return height.to(torch.float32)
-
-
-def geometry_channels(scene: VoxelScene, taps: KernelMap, kind: str) -> Tensor:  # (V, 6 or 8)
-    """Colour (-1..1) and normal; for kind "geometry" also density and height.
-
-    Density is the share of occupied voxels among the 26 neighbours, height is in metres.
-    """
-    color_normal = torch.cat((scene.color / 127.5 - 1.0, scene.normal), dim=1)
-    if kind == "features":
-        return color_normal
-    occupied = (taps.taps < len(scene)).sum(dim=1).to(torch.float32) - 1.0
-    extra = torch.stack((occupied / 26.0, height_m(scene)), dim=1)
-    return torch.cat((color_normal, extra), dim=1)
-
-
-def student_input(
-    features: Tensor,  # (V, D) float16 or float32
-    geometry: Tensor,  # (V, 6 or 8), of `geometry_channels`
-    kind: str,
-) -> Tensor:  # (V, D + 6) or (V, 8) float32
-    """What a student sees, in training and in the node (METHODS 1.13 B1).
-
-    "features": feature, colour, normal; "geometry": colour, normal, density, height.
-    """
-    if kind == "features":
-        return torch.cat((features.to(torch.float32), geometry), dim=1)
-    return geometry
 
 
 class _Block(nn.Module):
@@ -175,6 +97,17 @@ class _Block(nn.Module):
     def forward(self, x: Tensor, taps: KernelMap) -> Tensor:
         inner = relu(self.norm_a(self.conv_a(x, taps)))
         return relu(x + self.norm_b(self.conv_b(inner, taps)))
+
+    def follow(self, x: Tensor, inner: Tensor, order: TapOrder, depth: int) -> None:
+        """The same in place, for voxels that `depth` convolutions look at; no gradients.
+
+        Norms and ReLU are done while a few rows are in the cache. `x` and `inner` are tables of
+        the order; what `inner` held is lost.
+        """
+        for rows, values in order.convolved(x, self.conv_a.weight, depth + 1):
+            torch.clamp_min(self.norm_a(values), 0.0, out=inner[rows])
+        for rows, values in order.convolved(inner, self.conv_b.weight, depth):
+            torch.clamp_min(self.norm_b(values).add_(x[rows]), 0.0, out=x[rows])
 
 
 class StudentNet(nn.Module):
@@ -212,62 +145,104 @@ class StudentNet(nn.Module):
             InputError: another number of channels than the network was made for.
         """
         geometry_at = 0 if self.shape.input == "geometry" else -GEOMETRY_CHANNELS
-        return self._follow(self._enter(values, taps), taps, values[:, geometry_at:])
+        geometry = values[:, geometry_at:]
+        self._check(values.shape[1])
+        x = (values - self.mean) * self.scale
+        x = self.stem(x, taps) if self.shape.stem == "conv" else self.stem(x)
+        x = relu(self.stem_norm(x))
+        for block in self.body:
+            x = block(x, taps)
+        color = (127.5 * (geometry[:, :3] + 1.0)).clamp(0.0, 255.0)
+        return self._join(normalize(self.head(x), dim=1), geometry[:, 3:6], color)
+
+    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E') float32
+        """Embeddings of a map, the network as it is in use (eval mode)."""
+        return self.joined(self.learnt(scene), scene.normal, scene.color)
 
     @torch.inference_mode()
-    def embed(self, scene: VoxelScene) -> Tensor:  # (V, E') float32
-        """Embeddings of a map, the network as it is in use (eval mode).
+    def learnt(
+        self,
+        scene: VoxelScene,
+        rows: Tensor | None = None,  # (R,) int64, distinct
+    ) -> Tensor:  # (V, E), or (R, E) float32 unit
+        """What the head says of all voxels, or of some: then each layer does what they need.
 
-        A linear stem takes the wide input some rows at a time: no float32 copy of the map.
+        `scene` may be a piece of a map, with all voxels within `reach_voxels` of the wanted ones.
+
+        Raises:
+            InputError: another number of channels than the network was made for.
         """
         self.eval()
-        kind = self.shape.input
-        taps = submanifold_map(scene.index, scene.coords)
-        geometry = geometry_channels(scene, taps, kind)
-        size = _ROWS_AT_ONCE if self.shape.stem == "linear" else max(1, len(scene))
-        parts = [
-            self._enter(student_input(scene.features[rows], geometry[rows], kind), taps)
-            for rows in (slice(i, i + size) for i in range(0, max(1, len(scene)), size))
-        ]
-        return self._follow(torch.cat(parts), taps, geometry)
+        self._check(self.shape.in_channels(scene.feature_dim))
+        order = tap_order(scene.index, scene.coords, self.shape.num_convolutions, rows)
+        x = self._entered(scene, order)
+        inner = order.table(x.shape[1])
+        for done, block in enumerate(self.body, start=1):
+            assert isinstance(block, _Block)
+            block.follow(x, inner, order, 2 * (self.shape.blocks - done))
+        del inner
+        out = x.new_empty((order.ends[0], self.shape.embedding_dim))
+        for part in _slices(len(out)):
+            out[order.wanted[part]] = normalize(self.head(x[: len(out)][part]), dim=1)
+        return out
 
-    def learnt(self, scene, rows=None):
-        import dataclasses
-        if isinstance(scene.features, tuple):
-            scene = dataclasses.replace(scene, features=torch.cat(scene.features))
-        full = self.embed(scene)
-        E = self.shape.embedding_dim
-        out = normalize(full[:, :E], dim=1)
-        return out if rows is None else out[rows]
+    def _entered(self, scene: VoxelScene, order: TapOrder) -> Tensor:  # (N + 1, hidden)
+        """Behind the stem, in the order; a wide input is never there as a whole for a linear one.
 
-    def joined(self, learnt, normals, colors):
+        The statistics are part of the stem's weights there, and the input is read once.
+        """
+        inputs = inputs_of(scene, order.rows, order.occupied, self.shape.input)
+        x = order.table(self.shape.hidden)
+        if isinstance(self.stem, nn.Linear):
+            weight = self.stem.weight * self.scale
+            bias = -(weight @ self.mean)
+            for places, values in inputs:
+                values = self.stem_norm(linear(values, weight, bias))
+                x.index_copy_(0, places, values.clamp_min_(0.0))
+            return x
+        assert isinstance(self.stem, SparseConv3d)
+        wide = order.table(len(self.mean))
+        for places, values in inputs:
+            wide[places] = (values - self.mean) * self.scale
+        depth = 2 * self.shape.blocks
+        for rows, values in order.convolved(wide, self.stem.weight, depth):
+            torch.clamp_min(self.stem_norm(values), 0.0, out=x[rows])
+        return x
+
+    @torch.inference_mode()
+    def joined(
+        self,
+        learnt: Tensor,  # (R, E), of `learnt`
+        normals: Tensor,  # (R, 3) unit or zero
+        colors: Tensor,  # (R, 3) 0..255
+    ) -> Tensor:  # (R, E') float32 unit
+        """Embeddings as neighbours are compared by: with the hand-made part, if there is one."""
+        if not self.shape.with_soft:
+            return learnt.to(torch.float32)
+        width = self._join(learnt[:0], normals[:0], colors[:0]).shape[1]
+        out = torch.empty((len(learnt), width), device=learnt.device)
+        for part in _slices(len(learnt)):
+            out[part] = self._join(learnt[part].to(torch.float32), normals[part], colors[part])
+        return out
+
+    def _join(self, learnt: Tensor, normals: Tensor, colors: Tensor) -> Tensor:  # (R, E')
         if not self.shape.with_soft:
             return learnt
         share = torch.sigmoid(self.head_share)
         soft = geometric_embedding(normals, colors)
         return torch.cat((share.sqrt() * learnt, (1.0 - share).sqrt() * soft), dim=1)
 
-    def _enter(self, values: Tensor, taps: KernelMap) -> Tensor:  # (R, C) -> (R, hidden)
-        if values.shape[1] != len(self.mean):
+    def _check(self, channels: int) -> None:
+        if channels != len(self.mean):
             raise InputError(
-                f"the student takes {len(self.mean)} channels, the map gives {values.shape[1]}: "
+                f"the student takes {len(self.mean)} channels, the map gives {channels}: "
                 "it was trained for another encoder"
             )
-        x = (values - self.mean) * self.scale
-        x = self.stem(x, taps) if self.shape.stem == "conv" else self.stem(x)
-        return relu(self.stem_norm(x))
 
-    def _follow(self, x: Tensor, taps: KernelMap, geometry: Tensor) -> Tensor:
-        """(V, hidden) and (V, 6 or 8) -> (V, E')."""
-        for block in self.body:
-            x = block(x, taps)
-        learnt = normalize(self.head(x), dim=1)
-        if not self.shape.with_soft:
-            return learnt
-        share = torch.sigmoid(self.head_share)
-        color = (127.5 * (geometry[:, :3] + 1.0)).clamp(0.0, 255.0)
-        soft = geometric_embedding(geometry[:, 3:6], color)
-        return torch.cat((share.sqrt() * learnt, (1.0 - share).sqrt() * soft), dim=1)
+
+def _slices(count: int) -> list[slice]:
+    """Some rows at a time; one empty slice of none, so that there is always a result."""
+    return [slice(i, i + _ROWS_AT_ONCE) for i in range(0, max(1, count), _ROWS_AT_ONCE)]
 
 
 def num_parameters(net: nn.Module) -> int:
@@ -279,6 +254,22 @@ def _norm(kind: str, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)
 
 
-def floor_of(scene):
-    height = (scene.coords.to(torch.float64) @ scene.up) * scene.voxel_size_m
-    return float(height.kthvalue(1 + int(_FLOOR_QUANTILE * (len(height) - 1))).values)
+def embeddings_of(
+    shot: MapSnapshot, index: BlockIndex, kind: str, student: StudentNet | None
+) -> Tensor:  # (V, E) unit norm
+    """What neighbours of a map are compared by: of the student, or made by hand.
+
+    Args:
+        shot: the map.
+        index: its rows.
+        kind: parameter purify.embedding, "student" or "geometric".
+        student: for kind "student".
+
+    Raises:
+        ConfigError: a student is asked for and there is none.
+    """
+    if kind != "student":
+        return geometric_embedding(shot.normals(), shot.colors())
+    if student is None:
+        raise ConfigError("purify.embedding is student, but no student was loaded")
+    return student.embed(scene_of_shot(shot, index))

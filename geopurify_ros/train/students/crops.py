@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.core.purification.sparse_conv import (
     KernelMap,
     index_of,
     kernel_offsets,
     submanifold_map,
 )
-from geopurify_ros.core.purification.student import VoxelScene
 
 
 @dataclass(frozen=True)
@@ -93,4 +93,4 @@ def turned(taps: KernelMap, symmetry: Tensor) -> KernelMap:
     before = offsets @ symmetry.to(torch.int64)  # the inverse of each, as rows
     columns = ((before[:, 0] + 1) * 3 + before[:, 1] + 1) * 3 + before[:, 2] + 1
     columns = columns.to(taps.taps.device)
-    return KernelMap(taps.taps[:, columns], taps.reverse[:, columns])
+    return KernelMap(taps.taps[:, columns])

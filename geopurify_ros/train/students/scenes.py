@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geopurify_ros.config import Config
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder, dtype_name
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification.student import VoxelScene, scene_of_map
+from geopurify_ros.core.purification.scene import VoxelScene, scene_of_map
 from geopurify_ros.data.map_file import check_map, load_map, save_map
 from geopurify_ros.data.readers.formats import open_recording
 from geopurify_ros.errors import InputError

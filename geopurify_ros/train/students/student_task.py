@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
+from geopurify_ros.core.purification.scene import geometry_channels, student_input
 from geopurify_ros.core.purification.sparse_conv import submanifold_map
-from geopurify_ros.core.purification.student import StudentNet, geometry_channels, student_input
+from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.errors import InputError
 from geopurify_ros.train.students.crops import Crop, crops_of, random_symmetry, turned
 from geopurify_ros.train.students.distill import (

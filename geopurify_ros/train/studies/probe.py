@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geopurify_ros.config import Config
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification.student import VoxelScene, height_m
+from geopurify_ros.core.purification.scene import VoxelScene, height_m
 from geopurify_ros.data.readers.formats import open_labeled
 from geopurify_ros.encoders.none import NoEncoder
 from geopurify_ros.errors import InputError

@@ -16,7 +16,8 @@ from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
-from geopurify_ros.core.purification.student import StudentNet, VoxelScene, scene_of_map
+from geopurify_ros.core.purification.scene import VoxelScene, scene_of_map
+from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.evaluate.metrics import boundary_band
 from geopurify_ros.evaluate.runner import BAND_NEIGHBORS, Mapped, scores
 

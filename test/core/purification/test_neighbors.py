@@ -137,6 +137,19 @@ def test_padding_is_the_voxel_itself():
     assert graph.mask.tolist() == [[True, False, False]] * 2 + [[False] * 3]
 
 
+@pytest.mark.parametrize("name", ["corner", "sparse", "five"])
+def test_neighbors_of_some_rows_are_those_of_the_whole_graph(name):
+    coords = torch.as_tensor(CLOUDS[name])
+    index = BlockIndex(coords.device)
+    index.insert(coords)
+    whole = nearest_neighbors(index, coords, 32)
+    rows = torch.randperm(len(coords))[: max(2, len(coords) // 3)]
+    some = nearest_neighbors(index, coords, 32, rows)
+    assert torch.equal(some.index, whole.index[rows])
+    assert torch.equal(some.mask, whole.mask[rows])
+    assert nearest_neighbors(index, coords, 32, rows[:0]).index.shape == (0, 32)
+
+
 def test_an_empty_map_has_an_empty_graph():
     assert fast(np.zeros((0, 3), dtype=np.int64), 4) == []
 

@@ -4,58 +4,26 @@ import dataclasses
 
 import pytest
 import torch
+from surface_scenes import D, input_of, rearranged, student, surface
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.purification import scene as scene_module
 from geopurify_ros.core.purification import student as student_module
 from geopurify_ros.core.purification.embedding import geometric_embedding
+from geopurify_ros.core.purification.scene import (
+    height_m,
+)
 from geopurify_ros.core.purification.sparse_conv import index_of, submanifold_map
 from geopurify_ros.core.purification.student import (
     PAPER,
     SMALL,
     StudentNet,
     StudentShape,
-    VoxelScene,
-    geometry_channels,
-    height_m,
     num_parameters,
-    student_input,
 )
 from geopurify_ros.errors import ConfigError, InputError
 
-D = 20
 LEARNT = dataclasses.replace(SMALL, with_soft=False)
-
-
-def surface(count=400, seed=0, features=D):
-    """A rough floor with a wall: voxels as a depth camera leaves them."""
-    generator = torch.Generator().manual_seed(seed)
-    floor = torch.cartesian_prod(torch.arange(30), torch.arange(20), torch.tensor([0]))
-    wall = torch.cartesian_prod(torch.tensor([0]), torch.arange(20), torch.arange(1, 16))
-    coords = torch.cat((floor, wall))
-    coords = coords[torch.randperm(len(coords), generator=generator)[:count]]
-    normal = torch.where((coords[:, 2] == 0)[:, None], torch.tensor([0.0, 0, 1]),
-                         torch.tensor([1.0, 0, 0]))
-    return VoxelScene(
-        index_of(coords), coords, torch.randn((len(coords), features), generator=generator),
-        255 * torch.rand((len(coords), 3), generator=generator), normal,
-        torch.tensor([0.0, 0, 1], dtype=torch.float64), 0.05)
-
-
-def input_of(scene, kind):
-    taps = submanifold_map(scene.index, scene.coords)
-    return student_input(scene.features, geometry_channels(scene, taps, kind), kind)
-
-
-def student(shape=SMALL, seed=0):
-    torch.manual_seed(seed)
-    return StudentNet(shape, shape.in_channels(D)).eval()
-
-
-def rearranged(scene, order):
-    coords = scene.coords[order]
-    return dataclasses.replace(
-        scene, index=index_of(coords), coords=coords, features=scene.features[order],
-        color=scene.color[order], normal=scene.normal[order])
 
 
 def test_sizes_of_the_students():
@@ -86,7 +54,7 @@ def test_an_embedding_depends_on_nothing_beyond_the_receptive_field(norm):
     changed = int(((scene.coords - torch.tensor([29, 10, 0])) ** 2).sum(dim=1).argmin())
     features[changed] += 1.0
     before = net.embed(scene)
-    after = net.embed(dataclasses.replace(scene, features=features))
+    after = net.embed(dataclasses.replace(scene, chunks=(features,)))
     distance = (scene.coords - scene.coords[changed]).abs().amax(dim=1)
     same = (before == after).all(dim=1)
     assert not same[changed]
@@ -109,7 +77,7 @@ def test_the_input_is_feature_colour_normal_or_geometry_alone():
 
 def test_geometry_alone_does_not_look_at_the_features():
     scene = surface()
-    blind = dataclasses.replace(scene, features=torch.zeros((len(scene), 3)))
+    blind = dataclasses.replace(scene, chunks=(torch.zeros((len(scene), 3)),))
     net = student(dataclasses.replace(SMALL, input="geometry"))
     assert torch.equal(net.embed(scene), net.embed(blind))
 
@@ -127,6 +95,7 @@ def test_height_is_above_the_floor_whichever_way_is_up():
 @pytest.mark.parametrize("stem", ["linear", "conv"])
 def test_embedding_a_map_equals_one_forward_pass(stem, monkeypatch):
     monkeypatch.setattr(student_module, "_ROWS_AT_ONCE", 37)
+    monkeypatch.setattr(scene_module, "_ROWS_AT_ONCE", 37)
     net, scene = student(dataclasses.replace(SMALL, stem=stem)), surface()
     taps = submanifold_map(scene.index, scene.coords)
     with torch.no_grad():
@@ -137,7 +106,7 @@ def test_embedding_a_map_equals_one_forward_pass(stem, monkeypatch):
 def test_an_empty_map_has_no_embeddings():
     scene, none = surface(), torch.zeros((0, 3))
     empty = dataclasses.replace(
-        scene, index=index_of(none.long()), coords=none.long(), features=torch.zeros((0, D)),
+        scene, index=index_of(none.long()), coords=none.long(), chunks=(torch.zeros((0, D)),),
         color=none, normal=none)
     assert student(LEARNT).embed(empty).shape == (0, LEARNT.embedding_dim)
     assert len(student().embed(empty)) == 0

@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.core.purification.embedding import lab_from_rgb
 from geopurify_ros.core.purification.neighbors import MAX_RADIUS, NeighborGraph, nearest_neighbors
+from geopurify_ros.core.purification.scene import VoxelScene, height_m
 from geopurify_ros.core.purification.sparse_conv import kernel_offsets
-from geopurify_ros.core.purification.student import VoxelScene, height_m
 
 _RADII_M = (0.05, 0.10, 0.20, 0.40)
 _COLOR_RADIUS_M = 0.08

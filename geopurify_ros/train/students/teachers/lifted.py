@@ -17,7 +17,7 @@ from geopurify_ros.core.purification.affinity import affinity_weights
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooling import pool
-from geopurify_ros.core.purification.student import VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
 
 _DIRECTIONS = 16  # that the features of a scene differ most along

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from geopurify_ros.core.purification.student import VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.data.tensor_file import SafetensorError, read_tensors, write_tensors
 from geopurify_ros.errors import CheckpointError
 from geopurify_ros.train.students.crops import crops_of

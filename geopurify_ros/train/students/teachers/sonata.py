@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geopurify_ros.core.purification.student import VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.errors import CheckpointError, expect_shape
 
 _CONCATENATED_LEVELS = 2  # deeper levels joined to their parents; the others are only spread

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from geopurify_ros.core.purification.student import VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.data.tensor_file import read_tensors, write_tensors
 from geopurify_ros.errors import InputError, expect_shape
 from geopurify_ros.train.students.scenes import TrainingScene

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from geopurify_ros.core.mapping.block_index import relative_key
+from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.core.purification.sparse_conv import index_of
-from geopurify_ros.core.purification.student import VoxelScene
 
 _LEVEL = 0.9  # cos of 25 degrees: such a surface may be a floor, a table or a ceiling
 _ALONG_AXIS = 0.996  # cos of 5 degrees: the axis itself is up, and no voxel moves
@@ -36,7 +36,7 @@ def upright_scene(scene: VoxelScene) -> tuple[VoxelScene, Tensor, Tensor]:
     normal = scene.normal[rows] @ to_lattice.to(scene.normal).T
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
     upright = replace(
-        scene, index=index_of(coords), coords=coords, features=scene.features[rows, :0],
+        scene, index=index_of(coords), coords=coords, chunks=(scene.features[rows, :0],),
         color=scene.color[rows], normal=normal, up=up,
     )
     return upright, owner, rows

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.mapping.block_index import relative_key
-from geopurify_ros.core.purification.student import VoxelScene, height_m
+from geopurify_ros.core.purification.scene import VoxelScene, height_m
 from geopurify_ros.train.students.teachers.sparse_unet import WIDTHS
 from geopurify_ros.train.students.teachers.upright import first_of_each, random_turn
 

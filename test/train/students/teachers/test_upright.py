@@ -6,8 +6,8 @@ import pytest
 import torch
 from train_scenes import box_scene
 
+from geopurify_ros.core.purification.scene import height_m
 from geopurify_ros.core.purification.sparse_conv import index_of
-from geopurify_ros.core.purification.student import height_m
 from geopurify_ros.train.students.teachers.upright import (
     plumb,
     random_turn,
@@ -28,7 +28,7 @@ def turned(scene, turn):
     coords, rows = torch.unique(coords, dim=0, return_inverse=True)
     first = torch.tensor([int((rows == k).nonzero()[0]) for k in range(len(coords))])
     return dataclasses.replace(
-        scene, index=index_of(coords), coords=coords, features=scene.features[first],
+        scene, index=index_of(coords), coords=coords, chunks=(scene.features[first],),
         color=scene.color[first], normal=scene.normal[first] @ turn.T.float(), up=turn @ scene.up)
 
 
