@@ -27,7 +27,8 @@ from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import ENCODER, FeatureBasis
 from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.core.purification.pooling import pool, pool_observations
-from geopurify_ros.core.purification.purified import Purified
+from geopurify_ros.core.purification.purified import Frozen, Purified
+from geopurify_ros.core.purification.task import PurifyTask
 from geopurify_ros.core.stopwatch import Stopwatch
 from geopurify_ros.evaluate import bench_scene
 from geopurify_ros.evaluate.bench_timing import alternate, growth_exponent
@@ -105,8 +106,9 @@ def _case_of(
     ])
     nothing = torch.zeros((num_voxels, 0))
     made = Purified(
-        basis, values, torch.ones(num_voxels), Affinity(nothing.to(torch.int32), nothing), 0.0, 0.0
-    )
+        basis, values, torch.ones(num_voxels), Affinity(nothing.to(torch.int32), nothing),
+        torch.zeros(num_voxels), None, Frozen(torch.zeros(3), None),
+    )  # fmt: skip
 
     def raw() -> VoxelLabels:
         return labelled(raw_logits(lifted, question.texts), question, lifted)
@@ -169,8 +171,8 @@ def _map(num_voxels: int, basis: FeatureBasis) -> LiftedMap:
 def _purified(lifted: LiftedMap, basis: FeatureBasis) -> Purified:
     settings = with_values(Config(), {"purify.embedding": "geometric"}).purify
     watch = Stopwatch(lifted.voxels.device)
-    made = PurifyJob(lifted.snapshot(), settings, None, basis, None, watch).run()
-    assert made is not None
+    made = PurifyJob(PurifyTask(lifted.snapshot(), settings, None, basis, None, watch)).run()
+    assert isinstance(made, Purified)
     return made
 
 

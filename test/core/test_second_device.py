@@ -10,7 +10,7 @@ from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification import job
+from geopurify_ros.core.purification import task
 from geopurify_ros.core.purification.student import StudentNet, StudentShape
 from geopurify_ros.evaluate.runner import Mapped, VoxelTruth, evaluate
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
@@ -79,7 +79,7 @@ def test_the_whole_method(device, mode, embedding):
 
 @pytest.mark.parametrize(("owner", "name"), [
     (MapSnapshot, "normals"), (MapSnapshot, "weights"), (BlockIndex, "find_blocks"),
-    (job, "embeddings_of"),
+    (task, "joined_of"),
 ])
 def test_a_part_that_answers_from_the_cpu_is_found_out(device, monkeypatch, owner, name):
     method = getattr(owner, name)

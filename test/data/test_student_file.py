@@ -17,7 +17,6 @@ from geopurify_ros.core.purification.scene import scene_of_map
 from geopurify_ros.core.purification.student import (
     StudentNet,
     StudentShape,
-    embeddings_of,
     num_parameters,
 )
 from geopurify_ros.data.student_file import (
@@ -154,9 +153,8 @@ def test_the_pipeline_purifies_with_a_student():
     assert pipeline.purify().entropy > 0.5
     answer = pipeline.query(ASKED)
     assert answer.effect.changed > 0
-    expected = pipeline.student.embed(scene_of_map(pipeline.map, pipeline.map.up_sum))
-    assert torch.equal(embeddings_of(
-        pipeline.map.snapshot(), pipeline.map.index, "student", pipeline.student), expected)
+    expected = pipeline.student.learnt(scene_of_map(pipeline.map, pipeline.map.up_sum))
+    assert torch.equal(pipeline.result.learnt, expected.half())
 
 
 def test_a_pipeline_without_the_student_it_needs_says_so():

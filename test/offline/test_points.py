@@ -13,7 +13,8 @@ from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.purification.affinity import affinity_weights
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooling import pool_observations
-from geopurify_ros.core.purification.student import embeddings_of
+from geopurify_ros.core.purification.scene import scene_of_map
+from geopurify_ros.core.purification.scene_embeddings import joined_of, learnt_of
 from geopurify_ros.data.student_file import geometry_student
 from geopurify_ros.errors import CheckpointError, InputError
 
@@ -48,7 +49,8 @@ def test_one_point_per_voxel_gives_what_a_map_gives(embedding):
         torch.ones(len(coords))), 0)
     voxels.up_sum = torch.tensor([0, 0, 1.0], dtype=torch.float64)
     student = geometry_student(config.purify, 0.05)
-    embeddings = embeddings_of(voxels.snapshot(), voxels.index, embedding, student)
+    learnt = learnt_of(scene_of_map(voxels, voxels.up_sum), embedding, student)
+    embeddings = joined_of(voxels.snapshot().attributes, learnt, student)
     graph = nearest_neighbors(voxels.index, voxels.coords(), config.purify.neighbors)
     affinity = affinity_weights(embeddings, graph, config.purify.affinity_scale)
     expected = pool_observations(voxels.features(), voxels.weights(), affinity, 5)

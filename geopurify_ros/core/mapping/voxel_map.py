@@ -163,7 +163,8 @@ class VoxelMap:
     def snapshot(self) -> MapSnapshot:
         """The map as it is now, without a copy of the features.
 
-        The index and 52 bytes a voxel are copied. Chunks of features are copied later, one by one, when a frame changes them.
+        The index and 52 bytes a voxel are copied. Chunks of features are copied later, one by
+        one, when a frame changes them.
         """
         count = len(self)
         shot = MapSnapshot(

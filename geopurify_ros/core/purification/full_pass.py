@@ -14,8 +14,8 @@ from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooled_features import pooled_in
 from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Frozen, Purified
+from geopurify_ros.core.purification.scene import floor_of
 from geopurify_ros.core.purification.scene_embeddings import learnt_of, scene_of
-from geopurify_ros.core.purification.student import floor_of
 from geopurify_ros.core.purification.task import PurifyTask
 
 
@@ -41,9 +41,9 @@ def full_pass(
     with watch.measure("purify"):
         # the K nearest other voxels, at most 8 voxels away (6.3)
         graph = nearest_neighbors(shot.index, coords, task.settings.neighbors, order)
-        if embeddings is None:
-            affinity, entropies = task.weighed(order, graph, lambda rows: learnt[rows])
-        else:
+        if learnt is not None:
+            affinity, entropies = task.weighed(order, graph, learnt.__getitem__)
+        elif embeddings is not None:
             scale = task.settings.affinity_scale
             affinity = affinity_weights(embeddings, graph, scale, order)
             entropies = row_entropies(affinity)

@@ -94,7 +94,7 @@ def region_pass(
     is_taken = (steps <= _NEAR) | (found.marks[:, 0] > found.marks[:, 1])
     is_taken &= steps <= int(_edges(region, rows.device)[0])
     order = torch.sort(rows[is_taken]).indices
-    taken = tuple(held[is_taken][order] for held in (rows, found.values, found.lengths))
+    taken = (rows[is_taken][order], found.values[is_taken][order], found.lengths[is_taken][order])
     return Patch(
         shot.version, len(shot), (embedded, learnt), weighed, taken,
         _judged(task, before, region, rows, local.index, taken),
@@ -208,7 +208,7 @@ def _needed(task: PurifyTask, region: Region, rows: Tensor) -> Needed:
 
 def _judged(
     task: PurifyTask, before: Purified, region: Region, rows: Tensor, index: Tensor,
-    taken: tuple[Tensor, ...],
+    taken: tuple[Tensor, Tensor, Tensor],
 ) -> tuple[Tensor, Judged] | None:
     """What the gate sees anew: rows whose best text may have changed, and who touches them."""
     if task.vocabulary is None or before.judged is None:

@@ -69,15 +69,6 @@ def scene_of_map(voxel_map: VoxelMap, up: Tensor) -> VoxelScene:
     return _scene(voxel_map, voxel_map.index, coords, (whole,), up)
 
 
-def scene_of_shot(
-    shot: MapSnapshot, index: BlockIndex, floor_m: float | None = None
-) -> VoxelScene:
-    """A snapshot as a scene; its features are shared. `index` has its rows."""
-    coords = shot.coords.to(torch.int64)
-    chunks = shot.features or (_no_features(shot, coords),)
-    return _scene(shot, index, coords, chunks, shot.up_sum, floor_m)
-
-
 def _no_features(content: VoxelMap | MapSnapshot, coords: Tensor) -> Tensor:  # (0, D)
     return torch.zeros((0, content.feature_dim), dtype=torch.float16, device=coords.device)
 

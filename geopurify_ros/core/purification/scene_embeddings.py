@@ -13,7 +13,8 @@ from torch.nn.functional import normalize
 from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.purification.embedding import geometric_embedding
-from geopurify_ros.core.purification.student import StudentNet, VoxelScene
+from geopurify_ros.core.purification.scene import VoxelScene
+from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.errors import ConfigError
 
 

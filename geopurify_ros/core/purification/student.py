@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize, relu
 
-from geopurify_ros.core.mapping.block_index import BlockIndex
-from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.scene import (
     GEOMETRY_CHANNELS,
     GEOMETRY_ONLY_CHANNELS,
     VoxelScene,
     inputs_of,
-    scene_of_shot,
 )
 from geopurify_ros.core.purification.sparse_conv import KernelMap, SparseConv3d
 from geopurify_ros.core.purification.tap_order import TapOrder, tap_order
@@ -252,24 +249,3 @@ def num_parameters(net: nn.Module) -> int:
 
 def _norm(kind: str, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)
-
-
-def embeddings_of(
-    shot: MapSnapshot, index: BlockIndex, kind: str, student: StudentNet | None
-) -> Tensor:  # (V, E) unit norm
-    """What neighbours of a map are compared by: of the student, or made by hand.
-
-    Args:
-        shot: the map.
-        index: its rows.
-        kind: parameter purify.embedding, "student" or "geometric".
-        student: for kind "student".
-
-    Raises:
-        ConfigError: a student is asked for and there is none.
-    """
-    if kind != "student":
-        return geometric_embedding(shot.normals(), shot.colors())
-    if student is None:
-        raise ConfigError("purify.embedding is student, but no student was loaded")
-    return student.embed(scene_of_shot(shot, index))

@@ -9,8 +9,8 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.core.purification import gate
 from geopurify_ros.core.purification.basis import MAP, FeatureBasis, whole
+from geopurify_ros.core.purification.pooled_features import pooled_in
 from geopurify_ros.core.purification.pooling import pool_observations
-from geopurify_ros.core.purification.purified import pooled_in
 
 HALF_STEP = 2**-11
 
@@ -39,8 +39,8 @@ def test_rows_are_the_directly_pooled_features_in_the_basis(room, rank):
     shot, device = room.map.snapshot(), torch.device("cpu")
     vectors = torch.linalg.qr(torch.randn((32, 32), generator=torch.Generator())).Q[:, :rank]
     basis = FeatureBasis(vectors.contiguous(), MAP) if rank < 32 else whole(32, device)
-    values, lengths = pooled_in(basis, shot.features, shot.weights(), room.result.affinity,
-                                room.config.purify.iterations, lambda: False)
+    values, lengths, _ = pooled_in(basis, shot.features, shot.weights(), room.result.affinity,
+                                   room.config.purify.iterations, lambda: False)
     expected = direct(room) @ basis.vectors
     assert values.dtype == torch.float16
     torch.testing.assert_close(lengths, expected.norm(dim=1), rtol=1e-5, atol=1e-6)
