@@ -78,7 +78,7 @@ def test_the_whole_method(device, mode, embedding):
 
 
 @pytest.mark.parametrize(("owner", "name"), [
-    (MapSnapshot, "normals"), (MapSnapshot, "weights"), (BlockIndex, "find_blocks"),
+    (MapSnapshot, "weights"), (BlockIndex, "find_blocks"),
     (task, "joined_of"),
 ])
 def test_a_part_that_answers_from_the_cpu_is_found_out(device, monkeypatch, owner, name):

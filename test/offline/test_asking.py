@@ -83,5 +83,6 @@ def test_labels_are_the_same_after_saving_and_loading(room, tmp_path):
     again.purify()
     got = ask(again, "sofa, tv, rug").answer
     assert torch.equal(got.purified.label, expected.purified.label)
-    assert torch.equal(got.purified.score, expected.purified.score)
+    # sums of the student go in the order of the blocks, which a file does not keep
+    torch.testing.assert_close(got.purified.score, expected.purified.score, rtol=0, atol=1e-3)
     assert torch.equal(got.raw.label, expected.raw.label)

@@ -25,7 +25,7 @@ class Held:
         real_run = PurifyJob.run
 
         def run(job, is_unwanted=lambda: False):
-            self.begun.append(len(job.shot))
+            self.begun.append(len(job.task.shot))
             made = real_run(job, is_unwanted)
             while not (self.go_on.is_set() or is_unwanted()):
                 time.sleep(0.002)

@@ -12,7 +12,7 @@ from geopurify_ros.core.answers.texts import encode_texts
 from geopurify_ros.core.mapping import voxel_map
 from geopurify_ros.core.mapping.fusion import FeatureBags, FrameVoxels
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification import pooling, purified
+from geopurify_ros.core.purification import pooled_features, pooling
 
 WIDTH, CLASSES = 256, 60
 NAMES = tuple(f"class {number}" for number in range(CLASSES))
@@ -123,7 +123,7 @@ def test_a_query_pools_nothing(monkeypatch):
     def never(*_arguments):
         raise AssertionError("a query waits for no pooling")
 
-    for module in (pooling, purified, pipeline_module):
+    for module in (pooling, pooled_features, pipeline_module):
         name = "pool_observations" if module is pipeline_module else "pool"
         monkeypatch.setattr(module, name, never)
     assert len(pipeline.query(ASKED[0]).pooled.label) == len(pipeline.map)

@@ -76,7 +76,7 @@ def test_a_job_ends_once_its_result_is_unwanted(room, after):
         asked.append(True)
         return len(asked) > after
 
-    assert room.purify_job().run(is_unwanted) is None
+    assert room.purify_job(is_full=True).run(is_unwanted) is None
     assert len(asked) == after + 1
 
 
