@@ -215,16 +215,25 @@ def test_turned_taps_are_those_of_the_turned_voxels():
 @pytest.mark.parametrize("kind", ["features", "geometry"])
 def test_training_and_node_feed_the_student_the_same(kind, monkeypatch):
     """METHODS 1.13 B1: without augmentation a unit's input is that of StudentNet.embed."""
+    from geopurify_ros.core.purification import student
     from geopurify_ros.train.students import student_task
 
     task, seen = tiny_task(kind, [box_scene(5)]), []
     monkeypatch.setattr(student_task, "random_symmetry", lambda _: torch.eye(3))
     monkeypatch.setattr(student_task, "_COLOR_JITTER", 0.0)
-    enter = task.net._enter
-    monkeypatch.setattr(task.net, "_enter", lambda v, t: seen.append(v) or enter(v, t))
+    forward, inputs_of = task.net.forward, student.inputs_of
+    monkeypatch.setattr(task.net, "forward", lambda v, t: seen.append(v) or forward(v, t))
     task.loss(0, torch.Generator().manual_seed(0))
+    of_node = torch.full_like(seen[0], torch.nan)
+
+    def watched(scene, rows, *arguments):
+        for which, values in inputs_of(scene, rows, *arguments):
+            of_node[rows[which]] = values
+            yield which, values
+
+    monkeypatch.setattr(student, "inputs_of", watched)
     task.net.embed(scene_of_map(box_map(5)[0], torch.tensor([0.0, 0, 1])))
-    assert torch.allclose(seen[0], seen[1], atol=1e-6)
+    assert torch.allclose(seen[0], of_node, atol=1e-6)
     assert seen[0].shape[1] == SMALL.in_channels(FEATURE_DIM) if kind == "features" else 8
 
 
