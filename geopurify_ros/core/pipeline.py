@@ -72,10 +72,7 @@ class Pipeline:
 
     @torch.inference_mode()
     def purify_job(self, is_full: bool = False) -> PurifyJob:
-        """A purification of the map as it is now, to be run on any thread and then accepted.
-
-        The map may grow meanwhile; after `remove` the job is worth nothing any more.
-        """
+        """A purification of the map as it is now; until it is accepted the map may only grow."""
         task = PurifyTask(
             self.lifted.snapshot(), self.config.purify, self.student,
             self.knows.basis_of(self.map), self.knows.vocabulary, self.stopwatch,
@@ -92,10 +89,7 @@ class Pipeline:
 
     @torch.inference_mode()
     def query(self, asked: TextQuery, with_raw: bool = True) -> Answer:
-        """Label every voxel; voxels newer than the last purification keep their raw label.
-
-        Raw labels of all are made where they are wanted, and where the gate (5.1) needs them.
-        """
+        """Label every voxel; voxels newer than the last purification keep their raw label."""
         with self.stopwatch.measure("text"):
             question = self._asking.question(asked, self.knows, self.map.voxel_size_m)
         with self.stopwatch.measure("query"):
@@ -109,6 +103,13 @@ class Pipeline:
             return values
         rounds = self.config.purify.iterations
         return pool_observations(values, self.map.weights(), self.result.affinity, rounds)
+
+    @torch.inference_mode()
+    def remove(self, rows: Tensor) -> None:  # (M,) int64, distinct
+        """Take voxels out of the map; what was purified of the others stays."""
+        removal = self.lifted.remove(rows)
+        if self.result is not None:
+            self.result.follow(removal, self.map.features_of(removal.targets))
 
     def reset(self) -> None:
         """Empty the map."""

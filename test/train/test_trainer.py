@@ -160,7 +160,7 @@ def test_scenes_that_cannot_be_learned_from_are_named(tmp_path):
     write_scenes(tmp_path, 2)
     assert [scene.name for scene in load_scenes(tmp_path)] == ["box_0", "box_1"]
     voxel_map, _ = box_map(2)
-    voxel_map._features[0][7, 0] = float("nan")
+    voxel_map._features._chunks[0][7, 0] = float("nan")
     save_map(tmp_path / "spoilt.safetensors", voxel_map, "test-encoder", "map")
     with pytest.raises(InputError, match=r"spoilt.*not finite"):
         load_scenes(tmp_path)

@@ -10,10 +10,10 @@ from torch import Tensor
 from geopurify_ros.core.purification.full_pass import frozen_of, full_pass
 from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Patch, Purified
-from geopurify_ros.core.purification.region_pass import region_of, region_pass
+from geopurify_ros.core.purification.region import MOST_SHARE, region_around
+from geopurify_ros.core.purification.region_pass import region_pass
 from geopurify_ros.core.purification.task import PurifyTask
 
-_MOST_SHARE = 0.6  # of a map: beyond that a full pass takes as long
 _LEAST_COSINE = 0.9998  # of the up directions: one degree
 _MOST_VOXELS = 0.5  # that the floor may move
 
@@ -42,12 +42,23 @@ class PurifyJob:
         if not len(task.shot) or (task.settings.embedding == "none" and embeddings is None):
             return None
         if embeddings is None and self.before is not None and self._fits(self.before):
-            region = region_of(task, self.before)
-            if region is None:
+            seeds = self._changed(self.before)
+            if not len(seeds):
                 return None
-            if float((region.steps <= region.rim).to(torch.float32).mean()) <= _MOST_SHARE:
-                return region_pass(task, self.before, region, is_unwanted)
+            sees = 0 if task.student is None else task.student.shape.reach_voxels
+            region = region_around(seeds, task.shot, sees, task.settings)
+            made = None
+            if region.share <= MOST_SHARE:
+                made = region_pass(task, self.before, region, is_unwanted)
+            if made is not None or is_unwanted():
+                return made
         return full_pass(task, is_unwanted, embeddings)
+
+    def _changed(self, before: Purified) -> Tensor:  # (M, 3) int64
+        """Voxels that are new, are not what they were, or are gone."""
+        shot = self.task.shot
+        changed = shot.coords[shot.changed_at > before.version].to(torch.int64)
+        return torch.cat([changed, *before.gone])
 
     def _fits(self, before: Purified) -> bool:
         """Whether what was found before still holds where nothing changed."""
