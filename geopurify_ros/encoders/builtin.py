@@ -73,12 +73,11 @@ class BuiltinEncoder:
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             _hand_to_onednn(image)
-        if dtype is not None:
-            tried(self.id, dtype, device,
-                  lambda: image.to(dtype)(*_made_up(dtype, GLANCE_PX, device)))
         self.dtype = dtype or _pick_dtype(image, device, self.id)
         self._image = image.to(self.dtype)
         self._run = _as_run(self._image)
+        if dtype is not None:
+            tried(self.id, dtype, device, lambda: self._run(*_made_up(dtype, GLANCE_PX, device)))
 
     def encode_image(self, rgb: Tensor) -> Tensor:  # (B, 3, H, W) 0..1 -> (B, D, h, w)
         """Unit-norm features, one for every 4 px of the image scaled to 320..384 px height."""
