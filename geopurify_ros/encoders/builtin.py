@@ -75,9 +75,10 @@ class BuiltinEncoder:
             _hand_to_onednn(image)
         self.dtype = dtype or _pick_dtype(image, device, self.id)
         self._image = image.to(self.dtype)
+        if dtype is not None:  # in another run: what one packs for a size stays in memory
+            tried(self.id, dtype, device,
+                  lambda: _as_run(self._image)(*_made_up(dtype, GLANCE_PX, device)))
         self._run = _as_run(self._image)
-        if dtype is not None:
-            tried(self.id, dtype, device, lambda: self._run(*_made_up(dtype, GLANCE_PX, device)))
 
     def encode_image(self, rgb: Tensor) -> Tensor:  # (B, 3, H, W) 0..1 -> (B, D, h, w)
         """Unit-norm features, one for every 4 px of the image scaled to 320..384 px height."""

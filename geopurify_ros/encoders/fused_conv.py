@@ -45,7 +45,7 @@ class FusedConv:
         return made
 
     def onto(self, total: Tensor, x: Tensor) -> Tensor:
-        """act(total + conv(x)), written into `total`."""
+        """act(total + conv(x)), written into `total`; act is NOTHING or RELU."""
         act = None if self._act == NOTHING.name else self._act
         made: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(
             total, x, self._packed_for(x), self._bias, *self._shape, "add", 1.0, act,
@@ -71,7 +71,7 @@ def can_fuse(like: Tensor) -> bool:
     """Whether this torch has the operators for the device and the type of `like`: tried once."""
     if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.bfloat16):
         return False
-    conv = Conv2d(8, 8, 1, dtype=like.dtype)
+    conv = pointwise(like.new_zeros((8, 8)), like.new_zeros(8))
     x = like.new_zeros((1, 8, 4, 4)).contiguous(memory_format=torch.channels_last)
     try:
         FusedConv(conv, RELU).onto(FusedConv(conv, RELU6)(x), x)
