@@ -54,7 +54,8 @@ def test_the_form_computes_what_the_tower_computes(tower, size, large, monkeypat
 def test_features_of_a_frame_stay_those_of_the_plain_tower(dtype, use_depth):
     """Of one id are one space: maps that were saved before can be asked and extended."""
     encoder, frame = BuiltinEncoder(CPU, dtype=dtype), Sequence(sample_room()).frame(10)
-    assert isinstance(encoder._run, InferenceForm)
+    fused = can_fuse(torch.zeros(1, dtype=dtype))  # bfloat16 not without its instructions
+    assert isinstance(encoder._run, InferenceForm) == fused
     made = encode_frame(encoder, frame, CPU, use_depth)
     encoder._run = encoder._image
     far = 1 - (made * encode_frame(encoder, frame, CPU, use_depth)).sum(dim=1)
@@ -76,7 +77,7 @@ def test_a_torch_without_the_operators_runs_the_plain_tower(monkeypatch):
 
 
 def test_other_types_and_devices_are_not_fused():
-    assert can_fuse(torch.zeros(1, dtype=torch.bfloat16))
+    assert can_fuse(torch.zeros(1))
     assert not can_fuse(torch.zeros(1, dtype=torch.float16))
     assert not can_fuse(torch.zeros(1, device="meta"))
 
