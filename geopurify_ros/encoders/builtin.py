@@ -8,6 +8,7 @@ needs torch alone.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from geopurify_ros.encoders.basis_file import basis_path, read_basis
 from geopurify_ros.encoders.builtin_file import read_builtin
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels
 from geopurify_ros.encoders.depth_tower import STRIDE as DEPTH_STRIDE
+from geopurify_ros.encoders.fused_conv import can_fuse
 from geopurify_ros.encoders.image_tower import STRIDE, ImageTower
+from geopurify_ros.encoders.inference_form import InferenceForm
 from geopurify_ros.encoders.precision import GLANCE_PX, TRIAL_PX, Call, pick_dtype, ramp, tried
 from geopurify_ros.encoders.text_cache import cached_text
 from geopurify_ros.encoders.text_tower import tokenize
@@ -70,11 +73,12 @@ class BuiltinEncoder:
         image = builtin.image.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             _hand_to_onednn(image)
-        if dtype is not None:
-            tried(self.id, dtype, device,
-                  lambda: image.to(dtype)(*_made_up(dtype, GLANCE_PX, device)))
         self.dtype = dtype or _pick_dtype(image, device, self.id)
         self._image = image.to(self.dtype)
+        if dtype is not None:  # in another run: what one packs for a size stays in memory
+            tried(self.id, dtype, device,
+                  lambda: _as_run(self._image)(*_made_up(dtype, GLANCE_PX, device)))
+        self._run = _as_run(self._image)
 
     def encode_image(self, rgb: Tensor) -> Tensor:  # (B, 3, H, W) 0..1 -> (B, D, h, w)
         """Unit-norm features, one for every 4 px of the image scaled to 320..384 px height."""
@@ -98,10 +102,12 @@ class BuiltinEncoder:
         if size != tuple(rgb.shape[-2:]):
             image = interpolate(image, size=size, mode="bilinear", antialias=True)
         image = image.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        if channels is not None:
-            channels = channels.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        if channels is None:
+            channels = image.new_zeros((1, NUM_CHANNELS, *(side // DEPTH_STRIDE for side in size)))
+        channels = channels.to(self.dtype).contiguous(memory_format=torch.channels_last)
         # one by one: half-precision kernels round differently for another batch size
-        return torch.cat([self._image(one, channels) for one in torch.split(image, 1)])
+        made = [self._run(one, channels) for one in torch.split(image, 1)]
+        return made[0] if len(made) == 1 else torch.cat(made)
 
     def encode_text(self, texts: tuple[str, ...]) -> Tensor:  # (L, D)
         """Unit-norm sentence vectors."""
@@ -130,7 +136,7 @@ def working_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _hand_to_onednn(image: ImageTower) -> None:
-    """Four fifths of the time in float32 on one thread.
+    """Four fifths of the time in float32 on one thread, where the tower is run as it is.
 
     There torch keeps 1x1 convolutions from oneDNN (`use_mkldnn` in its Convolution.cpp), unless
     they are dilated; for a single tap any dilation is the same.
@@ -140,14 +146,19 @@ def _hand_to_onednn(image: ImageTower) -> None:
             module.dilation = (2, 2)
 
 
+def _as_run(image: ImageTower) -> Callable[[Tensor, Tensor], Tensor]:
+    """The tower in the form that is fastest here; the weights are shared where they can be."""
+    return InferenceForm(image) if can_fuse(image.class_vectors) else image
+
+
 def _pick_dtype(image: ImageTower, device: torch.device, name: str = "builtin") -> torch.dtype:
     return pick_dtype(name, partial(_trial, image), device)
 
 
 def _trial(image: ImageTower, dtype: torch.dtype, side_px: int = TRIAL_PX) -> Call:
-    tower = copy.deepcopy(image).to(dtype)
+    run = _as_run(copy.deepcopy(image).to(dtype))
     inputs = _made_up(dtype, side_px)
-    return lambda: tower(*inputs)
+    return lambda: run(*inputs)
 
 
 def _made_up(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 
 from geopurify_ros.encoders.image_tower import ImageTower
 from geopurify_ros.encoders.int8 import packed, unpacked
@@ -24,6 +25,7 @@ from geopurify_ros.errors import CheckpointError
 
 FORMAT = 3  # 1: an image tower without depth, 2: of stride 8
 _VOCABULARY = "vocabulary"
+_Tower = TypeVar("_Tower", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,7 @@ def read_builtin(path: Path) -> Builtin:
                 f"{path} has format {header['format']}, this version reads {FORMAT}: "
                 "install the matching version"
             )
-        image = ImageTower(header["feature_dim"]).eval()
-        image.load_state_dict(_part(tensors, "image."))
+        image = _loaded(lambda: ImageTower(header["feature_dim"]), _part(tensors, "image."))
         _fold_norms(image.decoder)
         return Builtin(
             header["id"], float(header["logit_scale"]), image, *_text(header, tensors),
@@ -131,10 +132,38 @@ def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def _text(header: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[TextTower, WordPiece]:
-    text = TextTower(TextShape(**header["text_shape"])).eval()
-    text.load_state_dict(unpacked(_part(tensors, "text.")))
+    shape = TextShape(**header["text_shape"])
+    text = _loaded(lambda: TextTower(shape), unpacked(_part(tensors, "text.")))
     words = bytes(tensors[_VOCABULARY].numpy()).decode().split("\n")
     return text, WordPiece(tuple(words))
+
+
+class _Blank(TorchFunctionMode):
+    """Leaves out the drawing of random weights: that was half of the time to read the file.
+
+    On the device "meta" it would not be done either, but torch then imports for a second.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        named = kwargs or {}
+        drawn = getattr(func, "__module__", "") == nn.init.__name__
+        if drawn or func in (Tensor.uniform_, Tensor.normal_):
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
+def _loaded(make: Callable[[], _Tower], weights: dict[str, Tensor]) -> _Tower:
+    """A tower with these weights."""
+    with _Blank():
+        tower = make()
+    tower.load_state_dict(weights, assign=True)
+    return tower.eval()
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -72,35 +72,37 @@ def up_direction(normals: Tensor) -> Tensor:  # (N, 3) unit, camera frame -> (3,
     and to look between 66 degrees down and 33 up; what is left in doubt is decided by which
     surfaces face up. The image's own up where nothing is likely.
     """
+    starts = torch.tensor([[0.0, -math.cos(p), math.sin(p)] for p in _STARTS_RAD]).to(normals)
+    across = normals.T.contiguous()
+    ups = _refined(starts, across)
+    along = ups @ across
+    floors, ceilings, walls = (along > _NEAR, along < -_NEAR, along.abs() < _SQUARE)
+    facing = floors.sum(dim=1) - ceilings.sum(dim=1)
+    scores = (_FACING * facing + walls.sum(dim=1)).tolist()
     best, most = torch.tensor([0.0, -1.0, 0.0]).to(normals), -math.inf
-    for pitch in _STARTS_RAD:
-        start = torch.tensor([0.0, -math.cos(pitch), math.sin(pitch)]).to(normals)
-        up = _refined(start, normals)
-        along = normals @ up
-        facing = float((along > _NEAR).sum()) - float((along < -_NEAR).sum())
-        score = _FACING * facing + float((along.abs() < _SQUARE).sum())
-        aside, down, ahead = up.tolist()
+    for up, score, (aside, down, ahead) in zip(ups, scores, ups.tolist(), strict=True):
         likely = abs(aside) < _MOST_ROLL and _LEAST_AHEAD < ahead < _MOST_AHEAD and down < 0
         if likely and score > most:
             best, most = up, score
     return best
 
 
-def _refined(up: Tensor, normals: Tensor) -> Tensor:
+def _refined(ups: Tensor, normals: Tensor) -> Tensor:  # (S, 3), (3, N) -> (S, 3)
     """Normals near the present direction count as floors, those square to it as walls.
 
-    The next direction is nearest to the floors and most square to the walls.
+    The next direction is nearest to the floors and most square to the walls; from all starts at
+    once, for the calls take longer than the sums. Where fewer than three count it stays.
     """
     for limit in _LIMITS_RAD:
-        along = (normals @ up).abs()
-        floors = normals[along > math.cos(limit)]
-        walls = normals[along < math.sin(limit)]
-        if len(floors) + len(walls) < 3:
-            break
-        scatter = (walls.T @ walls - floors.T @ floors).double().cpu()
-        nearest = torch.linalg.eigh(scatter).eigenvectors[:, 0].to(up)
-        up = nearest if float(nearest @ up) > 0 else -nearest
-    return up
+        along = (ups @ normals).abs()
+        floors, walls = along > math.cos(limit), along < math.sin(limit)
+        sign = walls.to(normals.dtype) - floors.to(normals.dtype)  # (S, N)
+        scatter = (sign[:, None] * normals) @ normals.T
+        nearest = torch.linalg.eigh(scatter.double().cpu()).eigenvectors[..., 0].to(ups)
+        nearest = torch.where((nearest * ups).sum(dim=1, keepdim=True) > 0, nearest, -nearest)
+        counted = sign.abs().sum(dim=1, keepdim=True)
+        ups = torch.where(counted < 3, ups, nearest)
+    return ups
 
 
 def _cell_depth(depth_m: Tensor, size: tuple[int, int]) -> Tensor:  # (h, w)

@@ -24,7 +24,7 @@ NUM_IMAGENET = 1000
 STRIDE = 32  # images are scaled to whole multiples
 MEAN, STD = 127 / 255, 128 / 255  # of the trunk's own training
 _HEAD = 1280
-_TEMPERATURE = 0.7  # chosen where classes of the training rooms were kept out for a trial
+TEMPERATURE = 0.7  # chosen where classes of the training rooms were kept out for a trial
 
 
 class _Stage(NamedTuple):
@@ -164,7 +164,7 @@ class Decoder(nn.Module):
     def forward(self, maps: list[Tensor], channels: Tensor) -> Tensor:
         """(B, D, H / 4, W / 4)."""
         coarse, fine = self.seen(maps, channels)
-        result: Tensor = _enlarged(self.features(coarse), fine.shape[-2:]) + self.detail(fine)
+        result: Tensor = enlarged(self.features(coarse), fine.shape[-2:]) + self.detail(fine)
         return result
 
     def seen(self, maps: list[Tensor], channels: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,13 +188,14 @@ class Decoder(nn.Module):
         x = self.smooth[2](own[2] + around)
         for level in (1, 0):
             size = own[level].shape[-2:]
-            x = self.smooth[level](own[level] + _enlarged(x, size))
+            x = self.smooth[level](own[level] + enlarged(x, size))
         coarse = self.again(x) + x
         borders = self.edges(torch.cat([maps[0], channels], dim=1))
-        return coarse, self.sharpen(_enlarged(self.narrow(coarse), borders.shape[-2:]) + borders)
+        return coarse, self.sharpen(enlarged(self.narrow(coarse), borders.shape[-2:]) + borders)
 
 
-def _enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), in between what stands around."""
     return interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
 
@@ -228,12 +229,12 @@ class ImageTower(nn.Module):
             size = (image.shape[-2] // DEPTH_STRIDE, image.shape[-1] // DEPTH_STRIDE)
             channels = image.new_zeros((len(image), NUM_CHANNELS, *size))
             channels = channels.contiguous(memory_format=torch.channels_last)
-        words = _enlarged(self.known(self.trunk.classify(maps[-1])), maps[0].shape[-2:])
+        words = enlarged(self.known(self.trunk.classify(maps[-1])), maps[0].shape[-2:])
         return self.combine(self.decoder(maps, channels), words)
 
     def words(self, logits: Tensor) -> Tensor:
         """(B, D, h, w): mean ImageNet word of every cell, by probability."""
-        share = torch.softmax(logits.float() / _TEMPERATURE, dim=1)
+        share = torch.softmax(logits.float() / TEMPERATURE, dim=1)
         return torch.einsum("bchw,cd->bdhw", share, self.class_vectors.float())
 
     def known(self, logits: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from geopurify_ros.core.mapping.encoder import RgbdEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
+from geopurify_ros.encoders import depth_channels as depth_module
 from geopurify_ros.encoders.builtin import BuiltinEncoder
 from geopurify_ros.encoders.depth_channels import NUM_CHANNELS, depth_channels, up_direction
 
@@ -142,3 +143,30 @@ def test_where_the_world_is_turned_the_features_are_the_same():
     one, turned = frame(), frame()
     turned.T_world_camera[:3, :3] = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
     assert torch.equal(*(encode_frame(encoder, f, CPU, True) for f in (one, turned)))
+
+
+def refined_one_by_one(up, normals):
+    """`_refined` as Gupta et al. 2013 describe it."""
+    for limit in depth_module._LIMITS_RAD:
+        along = (normals @ up).abs()
+        floors, walls = normals[along > math.cos(limit)], normals[along < math.sin(limit)]
+        if len(floors) + len(walls) < 3:
+            break
+        scatter = (walls.T @ walls - floors.T @ floors).double()
+        nearest = torch.linalg.eigh(scatter).eigenvectors[:, 0].to(up)
+        up = nearest if float(nearest @ up) > 0 else -nearest
+    return up
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 40, 3000])
+def test_directions_are_refined_together_as_one_by_one(count):
+    """Boxes turned at random, with noise; few or no normals among them."""
+    random = torch.Generator().manual_seed(count)
+    axes = torch.linalg.qr(torch.randn(3, 3, generator=random))[0]
+    normals = axes[torch.randint(3, (count,), generator=random)]
+    normals = torch.nn.functional.normalize(
+        normals + 0.1 * torch.randn(count, 3, generator=random), dim=1)
+    starts = torch.stack((up_of(0), up_of(-40)))
+    expected = torch.stack([refined_one_by_one(up, normals) for up in starts])
+    made = depth_module._refined(starts, normals.T.contiguous())
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
