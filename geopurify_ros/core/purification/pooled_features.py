@@ -15,9 +15,6 @@ _ROWS_AT_ONCE = 1024  # that are made of length one together
 _LEAST_COLUMNS = 32  # that are pooled together, and numbers where there are few rows: 64 MB
 _NUMBERS_AT_ONCE = 1 << 24
 _LEAST_LENGTH = 1e-6
-# Weight that is left out: a hundred rounds lose 1e-4 of a value, a fifth of what rounding to half
-# precision does, and every seventh neighbour need not be read.
-_LEAST_WEIGHT = 1e-6
 
 
 class Pooled(NamedTuple):
@@ -71,7 +68,7 @@ def pooled_in(
         part = (part if order is None else part[order]).mul_(weight)
         if columns.start == 0:
             part = torch.cat((beside, part), dim=1)
-        pooled = pool(part, affinity, rounds, needed, _LEAST_WEIGHT)
+        pooled = pool(part, affinity, rounds, needed)
         del part
         if columns.start == 0:
             beside, pooled = pooled.tensor_split([beside.shape[1]], dim=1)

@@ -28,7 +28,6 @@ def pool(
     affinity: Affinity,
     iterations: int,
     needed: Needed | None = None,
-    least: float = 0.0,
 ) -> Tensor:  # (V, C)
     """A applied to F `iterations` times: rounds of averaging over neighbours.
 
@@ -41,10 +40,9 @@ def pool(
         iterations: T.
         needed: how many of the first rows are wanted after round t = 0, 1, ..., never more than
             the round before; the others stay as they are from then on. None: all.
-        least: weights below are left out, which costs each round as much of a value as they are.
     """
     expect_shape(values, (len(affinity), None), "values to pool")
-    rounds = _Rounds(affinity, values, least)
+    rounds = _Rounds(affinity, values)
     for t in range(iterations):
         rounds.go(len(affinity) if needed is None else needed(t))
     return rounds.values
@@ -53,30 +51,29 @@ def pool(
 class _Rounds:
     """Two buffers that take turns."""
 
-    def __init__(self, affinity: Affinity, values: Tensor, least: float) -> None:
+    def __init__(self, affinity: Affinity, values: Tensor) -> None:
         self.values = values
         self._given = values  # never written
         self._spare: Tensor | None = None
         self._num_live = len(affinity)
+        self._num_neighbors = affinity.index.shape[1]
+        self._columns = affinity.index.reshape(-1)
+        self._weights = affinity.weight.to(values.dtype).reshape(-1)
         self._size = max(1, _ROWS_AT_ONCE if values.device.type == "cpu" else len(affinity))
-        weight = affinity.weight.to(values.dtype)
-        kept = weight >= least
-        self._starts = torch.zeros(len(affinity) + 1, dtype=torch.int32, device=values.device)
-        self._starts[1:] = torch.cumsum(kept.sum(dim=1), dim=0)
-        self._columns, self._weights = affinity.index[kept], weight[kept]
-        self._edges: list[int] = self._starts[:: self._size].tolist()
+        self._starts = torch.arange(
+            0, self._size * self._num_neighbors, self._num_neighbors, dtype=self._columns.dtype,
+            device=values.device,
+        )  # fmt: skip
 
     def go(self, num_rows: int) -> None:
         """One round for the first `num_rows` rows."""
         out = torch.empty_like(self.values) if self._spare is None else self._spare
         for first in range(0, num_rows, self._size):
             last = min(first + self._size, num_rows)
-            begin = self._edges[first // self._size]
-            end = self._edges[last // self._size] if last % self._size == 0 else (
-                int(self._starts[last]))  # fmt: skip
+            entries = slice(first * self._num_neighbors, last * self._num_neighbors)
             out[first:last] = bag_sum(
-                self.values, self._columns[begin:end], self._starts[first:last] - begin,
-                self._weights[begin:end],
+                self.values, self._columns[entries], self._starts[: last - first],
+                self._weights[entries],
             )  # fmt: skip
         frozen = slice(num_rows, len(out) if self._spare is None else self._num_live)
         out[frozen] = self.values[frozen]
