@@ -30,7 +30,7 @@ LAYERS = (
 )
 # The same within a layer: rooms, and files that stand beside them.
 ROOMS = {
-    "core": (("stopwatch", "reports"), ("mapping",), ("purification",), ("answers",),
+    "core": (("stopwatch", "reports", "pauses"), ("mapping",), ("purification",), ("answers",),
              ("pipeline",)),
     "data": (("output_files", "render", "synthetic_render", "messages"),
              ("tensor_file", "export", "synthetic", "map_file", "readers"), ("student_file",)),

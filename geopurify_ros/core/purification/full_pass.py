@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from geopurify_ros.core.mapping.block_index import spatial_order
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropies
 from geopurify_ros.core.purification.basis import basis_for
 from geopurify_ros.core.purification.gate import Judged, best_texts, judged
 from geopurify_ros.core.purification.neighbors import nearest_neighbors
 from geopurify_ros.core.purification.pooled_features import pooled_in
-from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Frozen, Purified
 from geopurify_ros.core.purification.scene import floor_of
 from geopurify_ros.core.purification.scene_embeddings import learnt_of, scene_of
@@ -20,9 +20,9 @@ from geopurify_ros.core.purification.task import PurifyTask
 
 
 def full_pass(
-    task: PurifyTask, is_unwanted: IsUnwanted, embeddings: Tensor | None = None
-) -> Purified | None:
-    """Purify; None when the result becomes unwanted.
+    task: PurifyTask, pause: Pause = no_pause, embeddings: Tensor | None = None
+) -> Purified:
+    """Purify.
 
     `embeddings` (V, E) of unit norm, in place of those that the settings name.
     """
@@ -33,24 +33,23 @@ def full_pass(
         with watch.measure("embed"):
             # one unit vector e_i per voxel, by the student (1.2) or by hand
             scene = scene_of(shot, frozen.up, frozen.floor_m)
-            learnt = learnt_of(scene, task.settings.embedding, task.student).to(torch.float16)
+            learnt = learnt_of(scene, task.settings.embedding, task.student, None, pause)
+            learnt = learnt.to(torch.float16)
             del scene
-    if is_unwanted():
-        return None
+    pause()
     order = spatial_order(coords)
     with watch.measure("purify"):
         # the K nearest other voxels, at most 8 voxels away (6.3)
         graph = nearest_neighbors(shot.index, coords, task.settings.neighbors, order)
         if learnt is not None:
-            affinity, entropies = task.weighed(order, graph, learnt.__getitem__)
+            affinity, entropies = task.weighed(order, graph, learnt.__getitem__, pause)
         elif embeddings is not None:
             scale = task.settings.affinity_scale
             affinity = affinity_weights(embeddings, graph, scale, order)
             entropies = row_entropies(affinity)
     del graph, coords
-    return None if is_unwanted() else _pooled(
-        task, order, affinity, entropies, learnt, frozen, is_unwanted
-    )
+    pause()
+    return _pooled(task, order, affinity, entropies, learnt, frozen, pause)
 
 
 def frozen_of(task: PurifyTask) -> Frozen:
@@ -70,8 +69,8 @@ def _pooled(
     entropies: Tensor,  # (V,) in that order
     learnt: Tensor | None,
     frozen: Frozen,
-    is_unwanted: IsUnwanted,
-) -> Purified | None:
+    pause: Pause,
+) -> Purified:
     shot, rounds = task.shot, task.settings.iterations
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
@@ -80,10 +79,8 @@ def _pooled(
         local = Affinity(renamed(place, affinity.index), affinity.weight)
         # F <- A F, T rounds (1.9), in the basis: it is linear
         pooled = pooled_in(
-            basis, shot.features, shot.weights(), local, rounds, is_unwanted, order=order
+            basis, shot.features, shot.weights(), local, rounds, pause, order=order
         )
-    if pooled is None:
-        return None
     del local
     affinity = Affinity(affinity.index[place], affinity.weight[place])
     return Purified(

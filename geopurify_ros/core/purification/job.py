@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.full_pass import frozen_of, full_pass
-from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Patch, Purified
 from geopurify_ros.core.purification.region import MOST_SHARE, region_around
 from geopurify_ros.core.purification.region_pass import region_pass
@@ -32,11 +32,16 @@ class PurifyJob:
 
     @torch.inference_mode()
     def run(
-        self, is_unwanted: IsUnwanted = lambda: False, embeddings: Tensor | None = None
+        self, pause: Pause = no_pause, embeddings: Tensor | None = None
     ) -> Purified | Patch | None:
-        """Purify what changed, or all; None where there is nothing to do or it becomes unwanted.
+        """Purify what changed, or all; None where there is nothing to do.
 
-        `embeddings` (V, E) of unit norm, in place of those that the settings name.
+        Args:
+            pause: made now and then.
+            embeddings: (V, E) of unit norm, in place of those that the settings name.
+
+        Raises:
+            UnwantedError: by the pause.
         """
         task = self.task
         if not len(task.shot) or (task.settings.embedding == "none" and embeddings is None):
@@ -47,12 +52,11 @@ class PurifyJob:
                 return None
             sees = 0 if task.student is None else task.student.shape.reach_voxels
             region = region_around(seeds, task.shot, sees, task.settings)
-            made = None
             if region.share <= MOST_SHARE:
-                made = region_pass(task, self.before, region, is_unwanted)
-            if made is not None or is_unwanted():
-                return made
-        return full_pass(task, is_unwanted, embeddings)
+                made = region_pass(task, self.before, region, pause)
+                if made is not None:
+                    return made
+        return full_pass(task, pause, embeddings)
 
     def _changed(self, before: Purified) -> Tensor:  # (M, 3) int64
         """Voxels that are new, are not what they were, or are gone."""

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import FeatureBasis
-from geopurify_ros.core.purification.pooling import IsUnwanted, Needed, pool
+from geopurify_ros.core.purification.pooling import Needed, pool
 
 _ROWS_AT_ONCE = 1024  # that are made of length one together
 _LEAST_COLUMNS = 32  # that are pooled together, and numbers where there are few rows: 64 MB
@@ -37,12 +38,12 @@ def pooled_in(
     pixels: Tensor,  # (V,)
     affinity: Affinity,
     rounds: int,
-    is_unwanted: IsUnwanted,
+    pause: Pause = no_pause,
     order: Tensor | None = None,  # (V,) int64
     needed: Needed | None = None,
     marks: Tensor | None = None,  # (V, M) float32
-) -> Pooled | None:
-    """Features of the voxels of a map, pooled in a basis; None when it is unwanted.
+) -> Pooled:
+    """Features of the voxels of a map, pooled in a basis.
 
     As `pool_observations`, some columns at a time, so that memory does not grow with the rank.
 
@@ -52,7 +53,7 @@ def pooled_in(
         pixels: what each was seen by.
         affinity: of the rows, or of the rows `order`.
         rounds: T.
-        is_unwanted: asked now and then.
+        pause: made now and then.
         order: rows of the features as the affinity has them; the results have them as they are.
         needed: see `pool`.
         marks: columns that are pooled beside.
@@ -68,7 +69,7 @@ def pooled_in(
         part = (part if order is None else part[order]).mul_(weight)
         if columns.start == 0:
             part = torch.cat((beside, part), dim=1)
-        pooled = pool(part, affinity, rounds, needed)
+        pooled = pool(part, affinity, rounds, needed, pause)
         del part
         if columns.start == 0:
             beside, pooled = pooled.tensor_split([beside.shape[1]], dim=1)
@@ -76,8 +77,6 @@ def pooled_in(
         mean = pooled / beside[:, :1]
         squared += mean.square().sum(dim=1)
         values[:, columns] = mean
-        if is_unwanted():
-            return None
     found = Pooled(values, squared.sqrt(), beside[:, 1:] / beside[:, :1])
     _make_unit(found)
     if order is None:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from geopurify_ros.core.mapping.scatter import bag_sum
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.errors import expect_shape
 
 Needed = Callable[[int], int]  # round of pooling -> rows that are wanted after it
-IsUnwanted = Callable[[], bool]  # whether a result is not waited for any more
 # Rows that are summed in one call on a CPU: what they gather and write stays in the cache, and a
 # small result takes no fresh pages from the system (twice the time, for a large one).
 _ROWS_AT_ONCE = 8192
@@ -28,6 +28,7 @@ def pool(
     affinity: Affinity,
     iterations: int,
     needed: Needed | None = None,
+    pause: Pause = no_pause,
 ) -> Tensor:  # (V, C)
     """A applied to F `iterations` times: rounds of averaging over neighbours.
 
@@ -40,11 +41,12 @@ def pool(
         iterations: T.
         needed: how many of the first rows are wanted after round t = 0, 1, ..., never more than
             the round before; the others stay as they are from then on. None: all.
+        pause: between rounds, and within them.
     """
     expect_shape(values, (len(affinity), None), "values to pool")
     rounds = _Rounds(affinity, values)
     for t in range(iterations):
-        rounds.go(len(affinity) if needed is None else needed(t))
+        rounds.go(len(affinity) if needed is None else needed(t), pause)
     return rounds.values
 
 
@@ -65,7 +67,7 @@ class _Rounds:
             device=values.device,
         )  # fmt: skip
 
-    def go(self, num_rows: int) -> None:
+    def go(self, num_rows: int, pause: Pause) -> None:
         """One round for the first `num_rows` rows."""
         out = torch.empty_like(self.values) if self._spare is None else self._spare
         for first in range(0, num_rows, self._size):
@@ -75,6 +77,7 @@ class _Rounds:
                 self.values, self._columns[entries], self._starts[: last - first],
                 self._weights[entries],
             )  # fmt: skip
+            pause()
         frozen = slice(num_rows, len(out) if self._spare is None else self._num_live)
         out[frozen] = self.values[frozen]
         self._spare = None if self.values is self._given else self.values

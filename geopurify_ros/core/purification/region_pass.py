@@ -12,11 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.gate import Judged, best_texts, judged
 from geopurify_ros.core.purification.neighbors import NeighborGraph, nearest_neighbors
 from geopurify_ros.core.purification.pooled_features import Pooled, pooled_in
-from geopurify_ros.core.purification.pooling import IsUnwanted
 from geopurify_ros.core.purification.purified import Patch, Purified
 from geopurify_ros.core.purification.region import MOST_SHARE, Region, cut_affinity, needed_rows
 from geopurify_ros.core.purification.scene_embeddings import cut_out, learnt_of
@@ -31,19 +31,17 @@ _MOST_AMISS = 0.003  # share of the rows that may have it
 
 
 def region_pass(
-    task: PurifyTask, before: Purified, region: Region, is_unwanted: IsUnwanted
+    task: PurifyTask, before: Purified, region: Region, pause: Pause = no_pause
 ) -> Patch | None:
-    """Purify a region anew; None when it becomes unwanted, or grows to most of the map."""
+    """Purify a region anew; None where it would have to grow to most of the map."""
     shot, watch = task.shot, task.stopwatch
     embedded = region.rows(region.reach)
     with watch.measure("embed"):
-        learnt = _learnt(task, before, region, embedded)
-    if is_unwanted():
-        return None
+        learnt = _learnt(task, before, region, embedded, pause)
+    pause()
     with watch.measure("purify"):
         weighed = _weighed(task, before, region, embedded, learnt)
-    if is_unwanted():
-        return None
+    pause()
     is_changed = _is_changed(before, region, weighed[0], weighed[1])
     while region.share <= MOST_SHARE:
         with watch.measure("pool"):
@@ -52,11 +50,9 @@ def region_pass(
             marks = torch.stack((is_changed[rows], steps > region.rim - _RIM), dim=1)
             found = pooled_in(
                 before.basis, (task.features_of(rows),), shot.weights()[rows], local,
-                task.settings.iterations, is_unwanted, marks=marks.to(torch.float32),
+                task.settings.iterations, pause, marks=marks.to(torch.float32),
                 needed=needed_rows(region, steps, task.settings.iterations),
             )  # fmt: skip
-        if found is None:
-            return None
         if _is_good(before, region, rows, found):
             taken = _taken(region, rows, is_changed[rows], found)
             seen = _judged(task, before, region, rows, local.index, taken)
@@ -108,7 +104,7 @@ def _taken(
 
 
 def _learnt(
-    task: PurifyTask, before: Purified, region: Region, embedded: Tensor
+    task: PurifyTask, before: Purified, region: Region, embedded: Tensor, pause: Pause
 ) -> Tensor:  # (R, E) float16
     """What the student makes of rows whose input, or that of whose surroundings, changed."""
     shot = task.shot
@@ -117,7 +113,7 @@ def _learnt(
     scene = cut_out(shot, around, index_of(coords), task.features_of(around), before.frozen.up,
                     before.frozen.floor_m)
     wanted = torch.nonzero(region.steps[around] <= region.reach).squeeze(1)
-    return learnt_of(scene, task.settings.embedding, task.student, wanted).to(torch.float16)
+    return learnt_of(scene, task.settings.embedding, task.student, wanted, pause).to(torch.float16)
 
 
 def _weighed(

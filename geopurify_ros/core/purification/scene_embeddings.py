@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.scene import VoxelScene
 from geopurify_ros.core.purification.student import StudentNet
@@ -43,7 +44,11 @@ def cut_out(
 
 
 def learnt_of(
-    scene: VoxelScene, kind: str, student: StudentNet | None, rows: Tensor | None = None
+    scene: VoxelScene,
+    kind: str,
+    student: StudentNet | None,
+    rows: Tensor | None = None,  # (R,) int64
+    pause: Pause = no_pause,
 ) -> Tensor:  # (V, E) or (R, E) unit norm
     """What the student makes of a scene, or of some of its voxels.
 
@@ -57,7 +62,7 @@ def learnt_of(
         return scene.color.new_zeros((count, 0))
     if student is None:
         raise ConfigError("purify.embedding is student, but no student was loaded")
-    return student.learnt(scene, rows)
+    return student.learnt(scene, rows, pause)
 
 
 def joined_of(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize, relu
 
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.embedding import geometric_embedding
 from geopurify_ros.core.purification.scene import (
     GEOMETRY_CHANNELS,
@@ -95,7 +96,9 @@ class _Block(nn.Module):
         inner = relu(self.norm_a(self.conv_a(x, taps)))
         return relu(x + self.norm_b(self.conv_b(inner, taps)))
 
-    def follow(self, x: Tensor, inner: Tensor, order: TapOrder, depth: int) -> None:
+    def follow(
+        self, x: Tensor, inner: Tensor, order: TapOrder, depth: int, pause: Pause
+    ) -> None:
         """The same in place, for voxels that `depth` convolutions look at; no gradients.
 
         Norms and ReLU are done while a few rows are in the cache. `x` and `inner` are tables of
@@ -103,8 +106,10 @@ class _Block(nn.Module):
         """
         for rows, values in order.convolved(x, self.conv_a.weight, depth + 1):
             torch.clamp_min(self.norm_a(values), 0.0, out=inner[rows])
+            pause()
         for rows, values in order.convolved(inner, self.conv_b.weight, depth):
             torch.clamp_min(self.norm_b(values).add_(x[rows]), 0.0, out=x[rows])
+            pause()
 
 
 class StudentNet(nn.Module):
@@ -161,6 +166,7 @@ class StudentNet(nn.Module):
         self,
         scene: VoxelScene,
         rows: Tensor | None = None,  # (R,) int64, distinct
+        pause: Pause = no_pause,
     ) -> Tensor:  # (V, E), or (R, E) float32 unit
         """What the head says of all voxels, or of some: then each layer does what they need.
 
@@ -176,7 +182,7 @@ class StudentNet(nn.Module):
         inner = order.table(x.shape[1])
         for done, block in enumerate(self.body, start=1):
             assert isinstance(block, _Block)
-            block.follow(x, inner, order, 2 * (self.shape.blocks - done))
+            block.follow(x, inner, order, 2 * (self.shape.blocks - done), pause)
         del inner
         out = x.new_empty((order.ends[0], self.shape.embedding_dim))
         for part in _slices(len(out)):

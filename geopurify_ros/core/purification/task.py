@@ -11,6 +11,7 @@ from torch import Tensor
 from geopurify_ros.config import PurifyConfig
 from geopurify_ros.core.mapping.feature_chunks import rows_of
 from geopurify_ros.core.mapping.map_records import MapSnapshot
+from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropies
 from geopurify_ros.core.purification.basis import FeatureBasis
 from geopurify_ros.core.purification.neighbors import NeighborGraph
@@ -50,6 +51,7 @@ class PurifyTask:
         rows: Tensor,  # (R,) int64
         graph: NeighborGraph,  # of these rows
         learnt_of: Callable[[Tensor], Tensor],  # (N,) int64 -> (N, E), of any rows
+        pause: Pause = no_pause,
     ) -> tuple[Affinity, Tensor]:  # R rows, and their entropies (R,)
         """A_ij, a soft-max of alpha e_i . e_j over the neighbours (1.9).
 
@@ -71,5 +73,6 @@ class PurifyTask:
             weight[part] = affinity_weights(
                 embeddings, local, self.settings.affinity_scale, place[rows[part]].to(torch.int64)
             ).weight
+            pause()
         affinity = Affinity(graph.index, weight)
         return affinity, row_entropies(affinity)

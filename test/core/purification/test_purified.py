@@ -7,6 +7,7 @@ import torch
 from box_room import ASKED, FRAMES, SIDES, Oracle, map_frames
 from torch.nn.functional import normalize
 
+from geopurify_ros.core.pauses import UnwantedError, ends_when
 from geopurify_ros.core.purification import gate
 from geopurify_ros.core.purification.basis import MAP, FeatureBasis, whole
 from geopurify_ros.core.purification.pooled_features import pooled_in
@@ -40,7 +41,7 @@ def test_rows_are_the_directly_pooled_features_in_the_basis(room, rank):
     vectors = torch.linalg.qr(torch.randn((32, 32), generator=torch.Generator())).Q[:, :rank]
     basis = FeatureBasis(vectors.contiguous(), MAP) if rank < 32 else whole(32, device)
     values, lengths, _ = pooled_in(basis, shot.features, shot.weights(), room.result.affinity,
-                                   room.config.purify.iterations, lambda: False)
+                                   room.config.purify.iterations)
     expected = direct(room) @ basis.vectors
     assert values.dtype == torch.float16
     torch.testing.assert_close(lengths, expected.norm(dim=1), rtol=1e-5, atol=1e-6)
@@ -76,7 +77,8 @@ def test_a_job_ends_once_its_result_is_unwanted(room, after):
         asked.append(True)
         return len(asked) > after
 
-    assert room.purify_job(is_full=True).run(is_unwanted) is None
+    with pytest.raises(UnwantedError):
+        room.purify_job(is_full=True).run(ends_when(is_unwanted))
     assert len(asked) == after + 1
 
 
