@@ -86,6 +86,13 @@ class PurifyConfig:
     period_s: float = setting(
         5.0, "purify so often, seconds; 0: only when asked", low=0.0, high=86400.0, live=True
     )
+    full_period_s: float = setting(
+        300.0, "purify so often all of the map and not only what changed, seconds; 0: only where "
+        "most of it changed", low=0.0, high=1e6, live=True,
+    )
+    max_share: float = setting(
+        0.5, "share of the processors that purification may take", low=0.01, high=1.0, live=True
+    )
     embedding: str = setting(
         "student",
         "what neighbours are compared by: the trained student, normal and colour, or nothing "
@@ -125,6 +132,16 @@ class QueryConfig:
     )
     max_prompts: int = setting(
         64, "longest list of prompts accepted", low=1, high=1000, live=True
+    )
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What is published."""
+
+    max_rate_hz: float = setting(
+        1.0, "clouds of a growing map are published at most so often; answers to a new query and "
+        "after a purification at once; 0: after every frame", low=0.0, high=1000.0, live=True,
     )
 
 
@@ -258,6 +275,7 @@ class Config:
     fusion: FusionConfig = field(default_factory=FusionConfig)
     purify: PurifyConfig = field(default_factory=PurifyConfig)
     query: QueryConfig = field(default_factory=QueryConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     sync: SyncConfig = field(default_factory=SyncConfig)

@@ -39,7 +39,7 @@ ROOMS = {
     "ros": (("report", "shutdown_signals", "process_memory", "device_loss", "background"),
             ("params", "worker_listener", "frame_queue", "model_loading", "guarded",
              "late_vocabulary"),
-            ("purifier",), ("worker",),
+            ("purifier",), ("purifications",), ("worker",),
             ("inputs",), ("outputs",), ("services",), ("node",), ("main",), ("tools",)),
 }
 

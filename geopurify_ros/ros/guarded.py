@@ -26,7 +26,7 @@ class Guarded:
         self.last_refusal = ""  # why the last bad frame was refused
         self._counts, self._reporter = counts, reporter
 
-    def _guard(
+    def guard(
         self, what: str, job: Callable[[], None], *failed: Done, is_half: bool = False
     ) -> bool:
         """Run a job; true where it succeeded. Half a job does not say that all is well again."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import torch
 
+from geopurify_ros.core.pauses import UnwantedError
 from geopurify_ros.core.purification.job import PurifyJob
-from geopurify_ros.core.purification.purified import Purified
-from geopurify_ros.ros.background import step_back
+from geopurify_ros.core.purification.purified import Patch, Purified
+from geopurify_ros.ros.background import Pace, step_back
 from geopurify_ros.ros.guarded import Done
 
 _LONGEST_STEP_S = 5.0  # that the end of the node waits for; what takes longer ends by itself
@@ -22,16 +23,20 @@ _LONGEST_STEP_S = 5.0  # that the end of the node waits for; what takes longer e
 
 @dataclass
 class Run:
-    """One purification: `made` or `error` once it is over."""
+    """One purification: `made` or `error` once it is over.
+
+    `max_share` is the share of the processors that it may take, 0..1.
+    """
 
     job: PurifyJob
     done: list[Done]
-    made: Purified | None = None
+    max_share: float = 1.0
+    made: Purified | Patch | None = None
     error: Exception | None = None
     is_over: bool = False
     is_unwanted: threading.Event = field(default_factory=threading.Event)
 
-    def result(self) -> Purified | None:
+    def result(self) -> Purified | Patch | None:
         """What the job made.
 
         Raises:
@@ -58,9 +63,9 @@ class Purifier:
         """Whether a result is still to be taken over."""
         return self._run is not None
 
-    def begin(self, job: PurifyJob, done: list[Done]) -> None:
+    def begin(self, job: PurifyJob, done: list[Done], max_share: float = 1.0) -> None:
         """Run a job; `done` wait for its result."""
-        run = Run(job, done)
+        run = Run(job, done, max_share)
         thread = threading.Thread(
             target=self._work, args=(run, self._thread), name="purification", daemon=True
         )
@@ -100,8 +105,10 @@ class Purifier:
         try:
             if before is not None:
                 before.join()  # one that was discarded: two at once would take twice the memory
-            step_back(self._num_threads)
-            run.made = run.job.run(run.is_unwanted.is_set)
+            num_threads = step_back(self._num_threads)
+            run.made = run.job.run(Pace(run.is_unwanted, run.max_share, num_threads))
+        except UnwantedError:
+            pass  # nobody will take it over
         except Exception as error:
             run.error = error
         with self._lock:

@@ -1,6 +1,6 @@
 """The one thread that owns the map: encodes and fuses the newest frame, answers.
 
-Purifications run beside it (`purifier`), on what the map was when they began.
+Purifications run beside it (`purifications`), on what the map was when they began.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,12 @@ from geopurify_ros.core.pipeline import Pipeline, PurifyReport
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
 from geopurify_ros.ros.guarded import Done, Guarded
-from geopurify_ros.ros.process_memory import give_back
-from geopurify_ros.ros.purifier import Purifier, Run
+from geopurify_ros.ros.purifications import Purifications
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker_listener import Listener
 
 _MAX_JOBS = 32
+Corner = tuple[float, float, float]  # x, y, z in the map frame
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -52,25 +53,31 @@ class MappingWorker(Guarded):
         """Not started yet."""
         super().__init__(pipeline, counts, reporter)
         self.stamp_ns = 0  # of the newest fused frame
-        self.last_purify: PurifyReport | None = None
         self.is_paused = False
         self.last_answer: Answer | None = None  # of the active query
         self._gate, self._listener = gate, listener
         self._frames = FrameQueue(gate.config, counts)
-        self._purifier = Purifier(lambda: self._flag("purified"))
         self._wake = threading.Condition()
+        self.purifications = Purifications(
+            self, reporter, self._wake, lambda: self._flag("purified")
+        )
         self._stopping = True  # nobody works before start()
         self._jobs: deque[_Job] = deque()
-        self._purify_done: list[Done] = []  # who waits for the next purification
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
-        self._map_is_new = self._purify_is_due = self._purify_is_asked = False
+        self._map_is_new = self._answer_is_old = False
+        self._answered_at = -float("inf")
         self._thread: threading.Thread | None = None
 
     @property
     def query(self) -> TextQuery | None:
         """The active query."""
         return self._query
+
+    @property
+    def last_purify(self) -> PurifyReport | None:
+        """Of the present map."""
+        return self.purifications.report
 
     def configure(self, config: Config) -> None:
         """Take new values of live parameters; the next job uses them."""
@@ -90,13 +97,12 @@ class MappingWorker(Guarded):
             self._stopping = True
             self._wake.notify()
             self._frames.drop("stopped")
-            waiting = [*(job.done for job in self._jobs), *self._purify_done]
+            waiting = [*(job.done for job in self._jobs), *self.purifications.give_up()]
             self._jobs.clear()
-            self._purify_done.clear()
         if self._thread is not None:
             self._thread.join()
-        waiting += self._drop_purification()
-        self._purifier.join()
+        waiting += self.purifications.drop()
+        self.purifications.purifier.join()
         for done in waiting:
             done(InputError("the node was deactivated"))
 
@@ -155,6 +161,13 @@ class MappingWorker(Guarded):
             self._frames.drop("reset")
             self._put(_Job("reset", lambda: self._replace(put, stamp_ns), done))
 
+    def clear_region(self, low_m: Corner, high_m: Corner, done: Done) -> bool:
+        """Take all voxels with their centre in a box out of the map; `done` gets how many.
+
+        False when too much waits already.
+        """
+        return self.call("clear", lambda: self._clear(low_m, high_m), done)
+
     def _put(self, job: _Job) -> None:
         if self._stopping:
             job.done(InputError(_INACTIVE))
@@ -173,7 +186,7 @@ class MappingWorker(Guarded):
                 if self._stopping:
                     done(InputError(_INACTIVE))
                     return
-                self._purify_done.append(done)
+                self.purifications.request(done)
             self._flags.add("purify")
             self._wake.notify()
 
@@ -190,71 +203,44 @@ class MappingWorker(Guarded):
         while True:
             with self._wake:
                 while not (self._stopping or self._frames or self._jobs or self._flags):
-                    self._wake.wait()
+                    if (wait_s := self._until_answer_s()) == 0:
+                        self._flags.add("answer")
+                    else:
+                        self._wake.wait(wait_s)
                 if self._stopping:
                     return
                 jobs, self._jobs = self._jobs, deque()
                 flags, self._flags = self._flags, set()
                 build = self._frames.take()
             for job in jobs:
-                self._guard(job.what, lambda j=job: j.done(j.run()), job.done)
+                self.guard(job.what, lambda j=job: j.done(j.run()), job.done)
+            if self._until_answer_s() == 0:
+                flags.add("answer")
             self._serve(flags)
             if build is not None:
-                self._guard("frame", lambda b=build: self._integrate(b))
+                self.guard("frame", lambda b=build: self._integrate(b))
 
     def _serve(self, flags: set[str]) -> None:
-        if "purified" in flags and self._take_over():
+        if "purified" in flags and self.purifications.take_over():
             flags.add("answer")
-        if "purify" in flags or self._purify_is_asked:
-            self._begin_purification()
+        if "purify" in flags or self.purifications.is_asked:
+            self.purifications.begin()
         if "clear" in flags:
-            self._guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
+            self.guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
         if "map" in flags and self._lacks_raw():
             flags.add("answer")
         if "answer" in flags and self._query is not None:
-            self._guard("query", self._answer)
+            self.guard("query", self._answer)
         if "map" in flags and self._map_is_new:
-            self._guard("map", self._publish_map)
+            self.guard("map", self._publish_map)
 
-    def _begin_purification(self) -> None:
-        """On the map as it is now, once the one that runs is taken over."""
-        self._purify_is_asked = self._purifier.is_busy
-        if self._purify_is_asked:
-            return
-        with self._wake:
-            done, self._purify_done = self._purify_done, []
-        if done or self._purify_is_due:
-            self._guard("purify", lambda: self._begin(done), *done, is_half=True)
-
-    def _begin(self, done: list[Done]) -> None:
-        self._purifier.begin(self.pipeline.purify_job(), done)
-        self._purify_is_due = False
-
-    def _take_over(self) -> bool:
-        """The result of a purification, between two frames; true where the map has a new one."""
-        run = self._purifier.take()
-        if run is None:  # it belonged to the map before
-            return False
-        is_taken = self._guard("purify", lambda: self._accept(run), *run.done)
-        self._purify_is_due |= not is_taken
-        return is_taken
-
-    def _accept(self, run: Run) -> None:
-        report = self.last_purify = self.pipeline.accept(run.result())
-        give_back()
-        if report.news:
-            self._reporter.tell("purify", report.news)
-        with self._wake:
-            if not self._purify_is_due:  # who asked meanwhile asked for this
-                run.done += self._purify_done
-                self._purify_done = []
-        for tell in run.done:
-            tell(report)
-
-    def _drop_purification(self) -> list[Done]:
-        """What runs is of no use any more; returns who waits for it."""
-        self._purify_is_due |= self._purifier.is_busy
-        return self._purifier.discard()
+    def _until_answer_s(self) -> float | None:
+        """When voxels that came since the last answer are to get a label; None: they are not."""
+        if not self._answer_is_old or self._query is None or not self._listener.wants_labels:
+            return None
+        rate_hz = self.pipeline.config.output.max_rate_hz
+        period_s = 1.0 / rate_hz if rate_hz > 0 else 0.0
+        return max(0.0, self._answered_at + period_s - monotonic())
 
     def _frame_failed(self) -> None:
         with self._wake:
@@ -268,20 +254,29 @@ class MappingWorker(Guarded):
         self.pipeline.integrate(frame)
         self._gate.accept(frame.T_world_camera, frame.stamp_ns)
         self.stamp_ns = frame.stamp_ns
-        self._map_is_new = self._purify_is_due = True
+        self._listener.camera_m = frame.T_world_camera[:3, 3]
+        self._map_is_new = self._answer_is_old = self.purifications.is_due = True
         self._counts.fused()
 
     def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> None:
         put(self.pipeline)
-        for tell in self._drop_purification():
-            tell(InputError("the map was replaced while it was purified"))
+        self.purifications.begin_anew()
         self._gate.reset()
         self.stamp_ns = stamp_ns
-        self.last_purify = None
-        self._map_is_new = self._purify_is_due = True
+        self._map_is_new = True
         with self._wake:
             self._frames.forget()
             self._flags |= {"answer", "map"}
+
+    def _clear(self, low_m: Corner, high_m: Corner) -> int:
+        rows = self.pipeline.map.rows_inside(low_m, high_m)
+        if len(rows):
+            self.purifications.follow_removal()
+            self.pipeline.remove(rows)
+            self._map_is_new = True
+            with self._wake:
+                self._flags |= {"answer", "map"}
+        return len(rows)
 
     def _publish_map(self) -> None:
         self._listener.map_changed(self.pipeline, self.stamp_ns)
@@ -290,6 +285,7 @@ class MappingWorker(Guarded):
     def _answer(self) -> None:
         asked, wants_raw = self._query, self._listener.wants_raw
         if asked is not None:
+            self._answer_is_old, self._answered_at = False, monotonic()
             answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
 

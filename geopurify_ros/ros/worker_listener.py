@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.pipeline import Pipeline
@@ -12,6 +15,8 @@ from geopurify_ros.core.pipeline import Pipeline
 class Listener(Protocol):
     """Hears of results, on the worker's thread."""
 
+    wants_labels: bool  # whether anybody looks at labels
+    camera_m: NDArray[np.float64] | None  # (3,) where the newest frame was taken
     wants_raw: bool  # whether anybody looks at labels of before purification
 
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:

@@ -20,7 +20,8 @@ class Listener:
         pass
 
     answered = cleared = map_changed
-    wants_raw = True
+    wants_raw = wants_labels = True
+    camera_m = None
 
 
 def lone_worker():

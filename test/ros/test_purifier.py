@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -10,10 +11,11 @@ import torch
 from box_room import ASKED, frame_at, pipeline_of
 from lone_worker import BrokenCard, wait
 
+from geopurify_ros.core.pauses import UnwantedError
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.errors import InputError
-from geopurify_ros.ros import device_loss, purifier
+from geopurify_ros.ros import background, device_loss, purifier
 
 
 class Held:
@@ -24,9 +26,11 @@ class Held:
         self.error = None
         real_run = PurifyJob.run
 
-        def run(job, is_unwanted=lambda: False):
+        def run(job, pause=lambda: None):
             self.begun.append(len(job.task.shot))
-            made = real_run(job, is_unwanted)
+            is_unwanted = pause._is_unwanted.is_set
+            with contextlib.suppress(UnwantedError):
+                made = real_run(job, pause)
             while not (self.go_on.is_set() or is_unwanted()):
                 time.sleep(0.002)
             self.ended.append(is_unwanted())
@@ -35,7 +39,7 @@ class Held:
             return made
 
         monkeypatch.setattr(PurifyJob, "run", run)
-        worker._purify_is_due = True
+        worker.purifications.is_due = True
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def test_frames_are_fused_and_queries_answered_while_a_purification_runs(worker,
     ask(worker, answers)
     wait(lambda: len(answers) == 2, "the second answer")
     assert len(answers[1].pooled.label) == len(worker.pipeline.map)
-    assert worker._purify_is_due  # frames have come since
+    assert worker.purifications.is_due  # frames have come since
 
 
 def test_a_new_result_is_answered_with(worker, held):
@@ -99,11 +103,11 @@ def test_who_asks_while_one_runs_gets_what_is_up_to_date(worker, held, grows):
     for _ in range(3):
         worker.request_purify(reports.append)
     worker.request_purify()
-    wait(lambda: worker._purify_is_asked, "the request")
+    wait(lambda: worker.purifications.is_asked, "the request")
     assert len(held.begun) == 1
     held.go_on.set()
     wait(lambda: len(reports) == 4, "all reports")
-    wait(lambda: not worker._purifier.is_busy, "the end")
+    wait(lambda: not worker.purifications.purifier.is_busy, "the end")
     assert len(held.begun) == worker.pipeline.num_purifications == (2 if grows else 1)
     sizes = {report.num_voxels for report in reports[1:]}
     assert sizes == {len(worker.pipeline.map)}
@@ -160,7 +164,7 @@ def test_a_worker_that_ends_leaves_nothing_that_works_on(worker, held):
     worker.stop()
     assert [type(report) for report in reports] == [InputError, InputError]
     assert held.ended == [True]
-    assert not worker._purifier._thread.is_alive()
+    assert not worker.purifications.purifier._thread.is_alive()
     worker.start()
     held.go_on.set()
     worker.request_purify(reports.append)
@@ -176,9 +180,9 @@ def test_the_end_does_not_wait_for_a_step_without_end(worker, held, monkeypatch)
         go_on.wait(20), real_run(job))[1])
     held.go_on.set()
     worker.request_purify()
-    wait(lambda: worker._purifier.is_busy, "the purification")
+    wait(lambda: worker.purifications.purifier.is_busy, "the purification")
     worker.stop()
-    thread = worker._purifier._thread
+    thread = worker.purifications.purifier._thread
     assert thread.is_alive()
     worker.start()
     go_on.set()
@@ -198,7 +202,7 @@ def test_an_error_in_a_purification_is_told_and_the_next_one_makes_it_good(worke
     assert reports == [held.error]
     assert "no memory for it" in worker.failing["purify"]
     assert "in run" in worker.log[-1]  # where it happened
-    assert worker._purify_is_due
+    assert worker.purifications.is_due
     held.error = None
     worker.request_purify()
     wait(lambda: worker.pipeline.result is not None, "the next one")
@@ -206,7 +210,7 @@ def test_an_error_in_a_purification_is_told_and_the_next_one_makes_it_good(worke
 
 
 def test_a_snapshot_that_cannot_be_taken_is_an_error_too(worker, held, monkeypatch):
-    def full():
+    def full(_is_full):
         raise torch.OutOfMemoryError("no memory for a snapshot")
 
     reports = []
@@ -215,7 +219,7 @@ def test_a_snapshot_that_cannot_be_taken_is_an_error_too(worker, held, monkeypat
         worker.request_purify(reports.append)
         wait(lambda: reports, "the error")
     assert "no memory for a snapshot" in worker.failing["purify"]
-    assert not worker._purifier.is_busy
+    assert not worker.purifications.purifier.is_busy
     held.go_on.set()
     worker.request_purify(reports.append)
     wait(lambda: len(reports) == 2, "the next one")
@@ -275,7 +279,7 @@ def test_a_card_that_is_lost_while_it_purifies_is_told_as_such(worker, held, mon
 
 def test_a_purification_takes_half_of_the_threads_and_nobody_elses(worker, held, monkeypatch):
     counts = []
-    monkeypatch.setattr(worker._purifier, "_num_threads", 6)
+    monkeypatch.setattr(worker.purifications.purifier, "_num_threads", 6)
     monkeypatch.setattr(PurifyJob, "run", lambda *_arguments: counts.append(
         torch.get_num_threads()))
     before = torch.get_num_threads()
@@ -289,3 +293,92 @@ def test_a_purification_takes_half_of_the_threads_and_nobody_elses(worker, held,
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_is_taken_out_while_one_runs_is_not_in_its_result(worker, held):
+    """The run is of no use any more; who waits for it gets the next one."""
+    reports, cleared = [], []
+    worker.request_purify(reports.append)
+    wait(lambda: held.begun, "the purification")
+    known = len(worker.pipeline.map)
+    x, y, z = worker.pipeline.map.centers_m()[0].tolist()
+    worker.clear_region((x - 0.2, y - 0.2, z - 0.2), (x + 0.2, y + 0.2, z + 0.2), cleared.append)
+    wait(lambda: cleared, "the removal")
+    assert 0 < cleared[0] == known - len(worker.pipeline.map)
+    held.go_on.set()
+    worker.request_purify()
+    wait(lambda: reports, "the purification after it")
+    assert held.ended[0] is True
+    assert reports[0].num_voxels == len(worker.pipeline.map) == len(worker.pipeline.result)
+
+
+def test_a_purification_keeps_to_its_share_of_the_processors(monkeypatch):
+    """A clock and a thread that works a second between two pauses."""
+    now, waited = [0.0], []
+    monkeypatch.setattr(background, "num_processors", lambda: 4)
+    monkeypatch.setattr(background.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(background.time, "thread_time", lambda: now[0] - sum(waited))
+    unwanted = threading.Event()
+
+    def wait_for(seconds):
+        waited.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(unwanted, "wait", wait_for)
+    pace = background.Pace(unwanted, share=0.25, num_threads=2)  # half of the time
+    for _ in range(20):
+        now[0] += 0.1
+        pace()
+    assert sum(waited) == pytest.approx(2.0)
+    at_ease = background.Pace(unwanted, share=0.5, num_threads=2)
+    waited.clear()
+    now[0] += 5
+    at_ease()
+    assert not waited
+    unwanted.set()
+    with pytest.raises(UnwantedError):
+        at_ease()
+
+
+def test_now_and_then_all_of_the_map_is_purified(worker, monkeypatch):
+    kinds, reports = [], []
+    real_job = worker.pipeline.purify_job
+    monkeypatch.setattr(worker.pipeline, "purify_job",
+                        lambda is_full=False: kinds.append(is_full) or real_job(is_full))
+    for number, expected in enumerate((True, False, True), start=1):
+        if expected:
+            worker.purifications._full_at = -float("inf")
+        worker.request_purify(reports.append)
+        wait(lambda number=number: len(reports) == number, "the purification")
+        assert kinds[-1] is expected
+
+
+def test_what_is_seen_later_gets_a_label_soon(worker):
+    """Without a purification: raw labels, at most so often as output.max_rate_hz says."""
+    heard = []
+    worker._listener.answered = lambda pipeline, *_: heard.append(len(pipeline.map))
+    worker.set_query(ASKED)
+    wait(lambda: heard, "the first answer")
+    for k in range(3):
+        worker.submit_frame(lambda k=k: frame_at(1.0 + k))
+    wait(lambda: heard[-1] == len(worker.pipeline.map) and fused(worker) == 3, "the next answer")
+    assert len(heard) <= 1 + 3
+    worker._listener.wants_labels = False
+    count = len(heard)
+    worker.submit_frame(lambda: frame_at(7.0))
+    wait(lambda: fused(worker) == 4, "the frame")
+    assert worker._until_answer_s() is None
+    assert len(heard) == count
+
+
+def test_diagnostics_know_how_much_waits_and_how_old_the_rest_is(worker):
+    purifications, reports = worker.purifications, []
+    assert purifications.num_waiting_voxels == len(worker.pipeline.map)
+    assert purifications.age_s == float("inf")
+    worker.request_purify(reports.append)
+    wait(lambda: reports, "the purification")
+    assert purifications.num_waiting_voxels == 0
+    assert 0 < purifications.age_s < 60
+    worker.submit_frame(lambda: frame_at(1.0))
+    wait(lambda: fused(worker) == 1, "the frame")
+    assert purifications.num_waiting_voxels > 0

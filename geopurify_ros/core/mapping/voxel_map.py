@@ -220,6 +220,15 @@ class VoxelMap:
         """Centres of the voxels in the map frame."""
         return (self.coords().to(torch.float64) + 0.5) * self.voxel_size_m
 
+    def rows_inside(
+        self, low_m: tuple[float, float, float], high_m: tuple[float, float, float]
+    ) -> Tensor:  # (M,) int64
+        """Rows of voxels whose centre lies in a box of the map frame, its faces included."""
+        low, high = (torch.tensor(m, dtype=torch.float64, device=self.device)
+                     for m in (low_m, high_m))
+        centers = self.centers_m()
+        return torch.nonzero(((centers >= low) & (centers <= high)).all(dim=1)).squeeze(1)
+
     def colors(self) -> Tensor:  # (V, 3) float32
         """Mean colour, 0..255."""
         return self._attributes[: len(self), :3].clone()

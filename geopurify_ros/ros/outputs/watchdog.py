@@ -198,7 +198,11 @@ class Watchdog:
         status = Status("purifier", f"{worker.pipeline.num_purifications} purifications")
         status.faults += self._failing("purify")
         status.values["purify.count"] = str(worker.pipeline.num_purifications)
+        purifications = worker.purifications
+        status.values["purify.waiting_voxels"] = str(purifications.num_waiting_voxels)
         if worker.last_purify:
+            status.values["purify.age_s"] = f"{purifications.age_s:.1f}"
+            status.values["purify.updated"] = str(worker.last_purify.num_updated)
             status.values["purify.voxels"] = str(worker.last_purify.num_voxels)
             status.values["purify.entropy"] = f"{worker.last_purify.entropy:.3f}"
             status.values["purify.rank"] = str(worker.last_purify.rank)

@@ -1,4 +1,4 @@
-"""What a user does to the map: ~/purify ~/reset ~/pause ~/save_map ~/load_map."""
+"""What a user does to the map: ~/purify ~/reset ~/pause ~/clear_region ~/save_map ~/load_map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from geopurify_ros.errors import GeoPurifyError, InputError
 from geopurify_ros.ros.services.map_folder import MapFolder
 from geopurify_ros.ros.services.worker_results import waking
 from geopurify_ros.ros.worker import MappingWorker
-from geopurify_ros.srv import MapFile
+from geopurify_ros.srv import ClearRegion, MapFile
 
 _BUSY = "too much is waiting, try again later"
 
@@ -44,6 +44,7 @@ class MapServices:
                 ("purify", Trigger, self._on_purify),
                 ("reset", Trigger, self._on_reset),
                 ("pause", SetBool, self._on_pause),
+                ("clear_region", ClearRegion, self._on_clear),
                 ("save_map", MapFile, self._on_save),
                 ("load_map", MapFile, self._on_load),
             )
@@ -70,6 +71,21 @@ class MapServices:
         self._worker.pause(request.data)
         text = "mapping is paused, frames are dropped" if request.data else "mapping goes on"
         return self._told(_answered(response, None, lambda _: text))
+
+    async def _on_clear(
+        self, request: ClearRegion.Request, response: ClearRegion.Response
+    ) -> ClearRegion.Response:
+        low, high = ((p.x, p.y, p.z) for p in (request.min, request.max))
+        future = Future()
+        if not all(a <= b for a, b in zip(low, high, strict=True)):  # false for NaN, too
+            future.set_result(InputError(
+                f"the box from {low} to {high} is none: min must not exceed max along any axis"
+            ))
+        elif not self._worker.clear_region(low, high, waking(self._node, future)):
+            future.set_result(InputError(_BUSY))
+        result = await future
+        response.num_voxels = 0 if isinstance(result, Exception) else result
+        return self._told(_answered(response, result, lambda count: f"{count} voxels removed"))
 
     async def _on_save(
         self, request: MapFile.Request, response: MapFile.Response
