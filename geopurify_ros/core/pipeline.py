@@ -9,7 +9,7 @@ from geopurify_ros.config import Config
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.labelling import answered
 from geopurify_ros.core.answers.query import TextQuery
-from geopurify_ros.core.answers.question import Asking
+from geopurify_ros.core.answers.standing import StandingQuestions
 from geopurify_ros.core.mapping.encoder import ImageTextEncoder, encode_frame
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.fusion import frame_points, fuse_frame
@@ -37,9 +37,9 @@ class Pipeline:
     ) -> None:
         """An empty map for the features of `encoder`; `student` for purify.embedding student."""
         self.encoder, self.config, self.student = encoder, config, student
-        self.device = torch.device(device)
-        self.stopwatch = Stopwatch(self.device)
-        self.knows, self._asking = EncoderSide(encoder, self.device), Asking(encoder, self.device)
+        self.device = device = torch.device(device)
+        self.stopwatch, self.knows = Stopwatch(device), EncoderSide(encoder, device)
+        self._questions = StandingQuestions(encoder, device)
         self.replace_map(VoxelMap(encoder.feature_dim, config.map.voxel_size_m, self.device))
 
     @property
@@ -91,11 +91,11 @@ class Pipeline:
     def query(self, asked: TextQuery, with_raw: bool = True) -> Answer:
         """Label every voxel; voxels newer than the last purification keep their raw label."""
         with self.stopwatch.measure("text"):
-            question = self._asking.question(asked, self.knows, self.map.voxel_size_m)
+            standing = self._questions.of(asked, self.knows, self.map.voxel_size_m)
         with self.stopwatch.measure("query"):
             # scaled cosines of features and texts (1.1), the best of all alternatives (1.10)
             settings = self.config.purify
-            return answered(self.lifted, self.result, question, settings, with_raw)
+            return answered(self.lifted, self.result, standing, settings, with_raw)
 
     def purified(self, values: Tensor) -> Tensor:  # (V, C) -> (V, C)
         """`values` per voxel, pooled with the affinity of the last purification (1.9)."""

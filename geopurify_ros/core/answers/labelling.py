@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from geopurify_ros.config import PurifyConfig
 from geopurify_ros.core.answers.answer import Answer
-from geopurify_ros.core.answers.confident import confident_labels
-from geopurify_ros.core.answers.logits import LogitChunks, purified_logits, raw_logits
+from geopurify_ros.core.answers.confident import confident_labels, new_prospects
+from geopurify_ros.core.answers.logits import (
+    LogitChunks,
+    purified_logits,
+    purified_state,
+    raw_logits,
+    raw_state,
+)
 from geopurify_ros.core.answers.query import VoxelLabels, label_voxels
 from geopurify_ros.core.answers.question import Question
+from geopurify_ros.core.answers.standing import Kept, Standing
 from geopurify_ros.core.mapping.lifted_map import LiftedMap
 from geopurify_ros.core.purification.gate import effect_of, objection
 from geopurify_ros.core.purification.purified import Purified
@@ -20,7 +29,9 @@ def labelled(chunks: LogitChunks, question: Question, lifted: LiftedMap) -> Voxe
     """Labels of all voxels, whose logits come some rows at a time."""
     count, device = len(lifted.voxels), lifted.voxels.device
     if question.rivals is not None:
-        return confident_labels(chunks, question.asked, question.rivals, lifted.voxels.coords())
+        found = new_prospects(question.asked, question.rivals, device)
+        found.update(chunks, count)
+        return confident_labels(found, question.asked, question.rivals, lifted.voxels.coords())
     label = torch.zeros(count, dtype=torch.int64, device=device)
     score = torch.zeros(count, device=device)
     for rows, logits in chunks:
@@ -32,22 +43,57 @@ def labelled(chunks: LogitChunks, question: Question, lifted: LiftedMap) -> Voxe
 def answered(
     lifted: LiftedMap,
     purified: Purified | None,
-    question: Question,
+    standing: Standing,
     settings: PurifyConfig,
     with_raw: bool,
 ) -> Answer:
     """Label every voxel; see `Pipeline.query`."""
-    texts = question.texts
     if purified is None:  # nothing is purified yet
-        raw = labelled(raw_logits(lifted, texts), question, lifted)
+        raw = _raw(lifted, standing)
         return Answer(raw, raw)
     if purified.effect is None:
-        return _gated_by_query(lifted, purified, question, settings)
-    pooled = labelled(purified_logits(purified, lifted, texts), question, lifted)
+        return _gated_by_query(lifted, purified, standing.question, settings)
+    pooled = _pooled(lifted, purified, standing)
     if not (with_raw or purified.objection):
         return Answer(None, pooled, purified.effect)
-    raw = labelled(raw_logits(lifted, texts), question, lifted)
-    return Answer(raw, pooled, purified.effect, purified.objection)
+    return Answer(_raw(lifted, standing), pooled, purified.effect, purified.objection)
+
+
+def _raw(lifted: LiftedMap, standing: Standing) -> VoxelLabels:
+    question, texts = standing.question, standing.question.texts
+    if question.rivals is None:
+        return labelled(raw_logits(lifted, texts), question, lifted)
+    return _kept_labels(
+        standing.raw, raw_state(lifted), lifted.voxels,
+        lambda blocks: raw_logits(lifted, texts, only=blocks), question, lifted,
+    )  # fmt: skip
+
+
+def _pooled(lifted: LiftedMap, purified: Purified, standing: Standing) -> VoxelLabels:
+    question, texts = standing.question, standing.question.texts
+    if question.rivals is None:
+        return labelled(purified_logits(purified, lifted, texts), question, lifted)
+    return _kept_labels(
+        standing.pooled, purified_state(purified, lifted), purified,
+        lambda blocks: purified_logits(purified, lifted, texts, blocks), question, lifted,
+    )  # fmt: skip
+
+
+def _kept_labels(
+    kept: Kept, state: Tensor, owner: object,
+    logits_of: Callable[[frozenset[int]], LogitChunks], question: Question, lifted: LiftedMap,
+) -> VoxelLabels:  # fmt: skip
+    """As `labelled`, of the blocks that changed; the others are as they were."""
+    assert question.rivals is not None
+    blocks = kept.outdated(state, owner)
+    try:
+        kept.prospects.update(logits_of(frozenset(blocks)), len(lifted.voxels), blocks)
+    except BaseException:
+        kept.forget()
+        raise
+    return confident_labels(
+        kept.prospects, question.asked, question.rivals, lifted.voxels.coords()
+    )
 
 
 def _gated_by_query(

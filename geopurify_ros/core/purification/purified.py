@@ -94,6 +94,10 @@ class Purified:
         self._learnt = None if learnt is None else GrowingRows(learnt)
         self._best = None if judged is None else GrowingRows(judged.best)
         self._ragged = None if judged is None else GrowingRows(judged.ragged)
+        self._changed_at = GrowingRows(torch.zeros(
+            len(values), dtype=torch.int32, device=values.device
+        ))
+        self._num_changes = 0
         self.gone, self.objection = [], ""
         self._sum_up()
 
@@ -120,6 +124,11 @@ class Purified:
     def learnt(self) -> Tensor | None:
         """(V0, E) float16, what the student made; None: embeddings were given from outside."""
         return None if self._learnt is None else self._learnt.rows
+
+    @property
+    def changed_at(self) -> Tensor:
+        """(V0,) int32, number of the change of this object that a row's values are from."""
+        return self._changed_at.rows
 
     @property
     def judged(self) -> Judged | None:
@@ -160,6 +169,7 @@ class Purified:
         rows, values, lengths = patch.pooled
         self._values.put(rows, values, count)
         self._lengths.put(rows, lengths, count)
+        self._note_change(rows, count)
         if patch.judged is not None and self._best is not None and self._ragged is not None:
             rows, judged = patch.judged
             self._best.put(rows, judged.best, count)
@@ -189,8 +199,13 @@ class Purified:
         self._values.put(rows, normalize(kept, dim=1), count)
         self._lengths.put(rows, kept.norm(dim=1), count)
         self._index.put(*renumbered(self.affinity.index, removal, count), count)
+        self._note_change(targets, count)
         self.gone.append(removal.coords)
         self._sum_up()
+
+    def _note_change(self, rows: Tensor, count: int) -> None:
+        self._num_changes += 1
+        self._changed_at.put(rows, torch.full_like(rows, self._num_changes), count)
 
     def _all(self) -> list[GrowingRows]:
         held = [self._values, self._lengths, self._index, self._weight, self._entropies]

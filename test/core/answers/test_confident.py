@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geopurify_ros.core.answers.alternatives import Reading
-from geopurify_ros.core.answers.confident import BELIEVED, confident_labels
+from geopurify_ros.core.answers.confident import BELIEVED, confident_labels, new_prospects
 from geopurify_ros.core.answers.leads import LeadMaker, lead_of, probability
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.answers.question import Rivals
@@ -78,6 +78,12 @@ def test_a_score_is_the_probability_of_a_lead_and_back():
     assert lead_of(0.0, PLAIN) == -math.inf
 
 
+def labels_from(chunks, asked, rivals, coords):
+    found = new_prospects(asked, rivals, coords.device)
+    found.update(chunks, len(coords))
+    return confident_labels(found, asked, rivals, coords)
+
+
 def row_of(*leads):
     """A line of voxels, one prompt, one rival at 0."""
     logits = torch.tensor([[lead, 0.0] for lead in leads])
@@ -88,7 +94,7 @@ def row_of(*leads):
 def labels_of(leads, least=1, threshold=0.2):
     chunks, coords = row_of(*leads)
     asked = TextQuery(("p0",), None, threshold)
-    return confident_labels(chunks, asked, rivals_of([[False]], least=(least,)), coords)
+    return labels_from(chunks, asked, rivals_of([[False]], least=(least,)), coords)
 
 
 def test_a_thing_grows_from_where_it_is_beyond_doubt():
@@ -127,7 +133,7 @@ def test_the_head_of_a_prompt_is_a_rival_only_while_something_else_fits():
     asked = TextQuery(("office chair",), None, 0.2)
     rivals = rivals_of([[False, False]], [[True, False]])
     as_chair = torch.tensor([[5.0, 6.0, 0.0]] * 3)
-    labels = confident_labels(iter([(slice(0, 3), as_chair)]), asked, rivals, coords)
+    labels = labels_from(iter([(slice(0, 3), as_chair)]), asked, rivals, coords)
     assert labels.label.tolist() == [1, 1, 1]
     assert labels.score.tolist() == pytest.approx([float(probability(
         torch.tensor(5.0), PROFILE))] * 3)
@@ -135,7 +141,7 @@ def test_the_head_of_a_prompt_is_a_rival_only_while_something_else_fits():
     assert labels.reasons.otherwise.tolist() == [1, 1, 1]  # a chair
     one_office_chair = as_chair.clone()
     one_office_chair[0, 0], one_office_chair[1:, 0] = 9.0, 3.0
-    labels = confident_labels(iter([(slice(0, 3), one_office_chair)]), asked, rivals, coords)
+    labels = labels_from(iter([(slice(0, 3), one_office_chair)]), asked, rivals, coords)
     assert labels.label.tolist() == [1, 0, 0]
     assert labels.reasons.is_calibrated == (True,)
 
@@ -145,11 +151,11 @@ def test_a_kind_of_the_prompt_counts_for_it():
     coords = torch.tensor([[k, 0, 0] for k in range(2)])
     logits = torch.tensor([[3.0, 9.0, 5.0]] * 2)  # chair, office chair, desk
     asked = TextQuery(("chair",), None, 0.2)
-    labels = confident_labels(iter([(slice(0, 2), logits)]), asked,
+    labels = labels_from(iter([(slice(0, 2), logits)]), asked,
                               rivals_of([[True, False]], counting=[[True, False]]), coords)
     assert labels.label.tolist() == [1, 1]
     assert labels.reasons.otherwise.tolist() == [2, 2]
-    labels = confident_labels(iter([(slice(0, 2), logits)]), asked,
+    labels = labels_from(iter([(slice(0, 2), logits)]), asked,
                               rivals_of([[True, False]]), coords)
     assert labels.label.tolist() == [0, 0]
     assert labels.reasons.nearest[0][0] == 2
@@ -165,13 +171,13 @@ def test_two_prompts_share_no_voxel():
     logits = torch.tensor([[5.0, 4.0, 0.0], [5.0, 4.0, 0.0], [0.0, 5.0, 1.0]])
     coords = torch.tensor([[k, 0, 0] for k in range(3)])
     asked = TextQuery(("p0", "p1"), None, 0.2)
-    labels = confident_labels(
+    labels = labels_from(
         iter([(slice(0, 3), logits)]), asked, rivals_of([[False], [False]]), coords)
     assert labels.label.tolist() == [1, 1, 2]
 
 
 def test_an_empty_map_has_no_labels():
-    labels = confident_labels(iter(()), TextQuery(("p0",), None, 0.2), rivals_of([[False]]),
+    labels = labels_from(iter(()), TextQuery(("p0",), None, 0.2), rivals_of([[False]]),
                               torch.zeros((0, 3), dtype=torch.int64))
     assert labels.label.shape == (0,)
     assert labels.reasons.nearest == ((-1, 0.0),)
