@@ -28,6 +28,7 @@ class LeadMaker:
         is_none = torch.cat((itself, spared), dim=1)
         blocked = torch.zeros(is_none.shape, device=spared.device)
         self._blocked = blocked.masked_fill_(is_none, -torch.inf)  # (L, L + A)
+        self._is_none = is_none.T.contiguous()  # (L + A, L)
         counts = torch.cat((itself, counting), dim=1)
         self._counted = torch.full_like(blocked, -torch.inf).masked_fill_(counts, 0.0)
         self._has_kinds = bool(counting.any())
@@ -41,12 +42,15 @@ class LeadMaker:
         best = common.amax(dim=1) if common.shape[1] else logits.new_full((), -torch.inf)
         prompts = self.prompts(logits)
         rivals = torch.cat((prompts, own[:, self._num_prompts :]), dim=1)
-        leads = [
-            prompts[:, k] - torch.maximum((rivals + blocked[: self._common]).amax(dim=1), best)
-            for k, blocked in enumerate(self._blocked)
-        ]
+        # The best rival of nearly all prompts is the best text of all: only where that is none of
+        # a prompt is the next one looked for.
+        most, winner = rivals.max(dim=1)
+        rival = most[:, None].repeat(1, self._num_prompts)
+        row, prompt = torch.nonzero(self._is_none[winner], as_tuple=True)
+        rival[row, prompt] = (rivals[row] + self._blocked[prompt, : self._common]).amax(dim=1)
+        rival = torch.maximum(rival, best[..., None])
         # -inf less -inf: a prompt that cannot be read and has no rival leads nothing
-        lead = torch.stack(leads, dim=1).nan_to_num_(-torch.inf, torch.inf, -torch.inf)
+        lead = (prompts - rival).nan_to_num_(-torch.inf, torch.inf, -torch.inf)
         return lead, prompts
 
     def prompts(self, logits: Tensor) -> Tensor:  # (R, L + A) -> (R, L)

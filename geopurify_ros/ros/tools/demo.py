@@ -36,6 +36,7 @@ from geopurify_ros.ros.tools.private_domain import isolated_environment
 
 NAMESPACE = "geopurify"
 FIRST_QUERY = "armchair, sofa, piano, plant, radiator, refrigerator"  # the sample room has none
+CLOUDS = ("labeled_cloud", "raw_labeled_cloud", "map_cloud")
 _START_S, _STEP_S = 120.0, 60.0
 
 
@@ -51,15 +52,13 @@ class Reply:
 class DemoClient(Node):
     """Listens as RViz would, asks as `ros2 topic pub` would."""
 
-    def __init__(self) -> None:
-        """Subscribe to all outputs of the node."""
+    def __init__(self, clouds: tuple[str, ...] = CLOUDS) -> None:
+        """Subscribe to outputs of the node."""
         super().__init__("demo", namespace=NAMESPACE)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.newest: dict[str, Any] = {}
-        for topic, kind in (
-            ("labeled_cloud", PointCloud2), ("raw_labeled_cloud", PointCloud2),
-            ("map_cloud", PointCloud2), ("query_result", QueryResult),
-        ):
+        for topic in (*clouds, "query_result"):
+            kind = PointCloud2 if topic in clouds else QueryResult
             self.create_subscription(
                 kind, topic, lambda m, t=topic: self.newest.__setitem__(t, m), latched
             )
