@@ -32,7 +32,8 @@ _FURNITURE = (
 _MISSING, _DOUBLED = 0.03, 0.06  # shares of voxels: holes, and surfaces two voxels thick
 _LATE = 61  # one in so many patches of 4^3 voxels is in no map yet
 _EYE_M, _PATH_M, _TURN_RAD = 1.4, 0.5, 0.08  # height, circle and step of the camera
-_MAP_PIXELS, _FRAME_PIXELS = 40.0, 10.0  # that a voxel was seen by
+# That a voxel was seen by, the median, and how far the numbers are apart, in logarithms.
+_MAP_PIXELS, _FRAME_PIXELS, _SPREAD = 30.0, 8.0, 0.8
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,7 @@ def _seen(
     """Voxels of a room as one view shows them."""
     generator = torch.Generator().manual_seed(1000 * room + view + 1)
     noise = torch.randn((2, len(surfaces), 3), generator=generator)
+    spread = torch.randn(len(surfaces), generator=generator).mul(_SPREAD).exp()
     palette = torch.Generator().manual_seed(room)
     pieces = _BOXES + len(_FURNITURE)
     colors = 40.0 + 190.0 * torch.rand((pieces, 3), generator=palette)
@@ -185,5 +187,5 @@ def _seen(
         surfaces.coords, FeatureBags.of(features),
         (colors[surfaces.piece] + 4.0 * noise[0]).clamp(0.0, 255.0),
         0.95 * normalize(surfaces.normal + 0.05 * noise[1], dim=1),
-        torch.full((len(surfaces),), pixels),
+        (pixels * spread).round().clamp_min(1.0),
     )  # fmt: skip

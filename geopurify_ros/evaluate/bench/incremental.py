@@ -113,7 +113,7 @@ def _compare(pipeline: Pipeline, oracle: Oracle, found: _Measured, setup: Setup)
     full, passed = setup.clock.timed(pipeline.purify_job(is_full=True).run)
     assert isinstance(full, Purified)
     found.full_ms.append(passed)
-    found.differences.append(answer_difference(pipeline, full, oracle.classes))
+    found.differences.append(answer_difference(pipeline, full, oracle.vocabulary))
 
 
 def _share(some_ms: list[float], full_ms: list[float]) -> float:

@@ -65,7 +65,7 @@ def bench_keyframe(setup: Setup) -> dict[str, Any]:
             stages.setdefault(name, []).append(taken)
         full, full_ms = setup.clock.timed(pipeline.purify_job(is_full=True).run)
         assert isinstance(full, Purified)
-        differences.append(answer_difference(pipeline, full, asked.prompts))
+        differences.append(answer_difference(pipeline, full, pipeline.knows.names))
         watch.taken_ms()
         fast.append(sum(one.values()))
         plain.append(fast[-1] - one["purify"] + full_ms)
