@@ -60,11 +60,12 @@ def same_distances(coords: Tensor, graph: NeighborGraph, expected: Tensor) -> bo
 class PlainMap:
     """A map as one would write it first: whole float32 tensors, a row per voxel."""
 
-    def __init__(self, num_rows: int, feature_dim: int) -> None:
+    def __init__(self, num_rows: int, feature_dim: int, device: torch.device) -> None:
         """Room for `num_rows` voxels."""
-        self.features = torch.zeros((num_rows, feature_dim))
-        self.color_normal = torch.zeros((num_rows, 6))
-        self.weight = torch.zeros((2, num_rows))  # one each, both means are updated alike
+        self.features = torch.zeros((num_rows, feature_dim), device=device)
+        self.color_normal = torch.zeros((num_rows, 6), device=device)
+        # one each, both means are updated alike
+        self.weight = torch.zeros((2, num_rows), device=device)
 
     def integrate(
         self, index: BlockIndex, points: FramePoints, grid: Tensor, size: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Case `query` of `geopurify bench`: five prompts against all alternatives, 161 texts.
+"""Case `query`: five prompts against all alternatives, 161 texts, and twenty.
 
 Labels of purified features that were pooled once, beside the plain way, which pools every text.
 """
@@ -6,8 +6,7 @@ Labels of purified features that were pooled once, beside the plain way, which p
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,43 +29,43 @@ from geopurify_ros.core.purification.pooling import pool, pool_observations
 from geopurify_ros.core.purification.purified import Frozen, Purified
 from geopurify_ros.core.purification.task import PurifyTask
 from geopurify_ros.core.stopwatch import Stopwatch
-from geopurify_ros.evaluate import bench_scene
-from geopurify_ros.evaluate.bench_timing import alternate, growth_exponent
+from geopurify_ros.evaluate.bench import scene
+from geopurify_ros.evaluate.bench.timing import Setup, case, growth_exponent, in_turn
 
 _DIM, _RANK = 256, 144  # as of builtin
-_PLAIN_VOXELS = 12_000
-_PROMPTS, _TEXTS = 5, 161
+_PLAIN_VOXELS, _QUICK_PLAIN_VOXELS = 12_000, 1500
+_SIZES, _QUICK_SIZES = (61_440, 243_000, 730_000), (20_000,)
+_PROMPTS, _MORE_PROMPTS, _TEXTS = 5, 20, 161
 _LOGIT_SCALE = 20.0
 _VOXEL_M = 0.05
 _ROWS = 4096
 _SLOPE, _OFFSET, _THRESHOLD, _LEAST_VOXELS = 0.6, -0.5, 0.2, 8  # nearly those of builtin
 
 
-def bench_query(repeats: int, sizes: Sequence[int]) -> dict[str, Any]:
-    """Time with the plain way on a small map, and processor time on maps of other sizes."""
-    question, basis = _question(), _basis()
-    lifted = _map(_PLAIN_VOXELS, basis)
+def bench_query(setup: Setup) -> dict[str, Any]:
+    """Time with the plain way on a small map, and alone on maps of other sizes."""
+    question, basis = _question(_PROMPTS, setup), _basis(setup)
+    num_plain = setup.either(_PLAIN_VOXELS, _QUICK_PLAIN_VOXELS)
+    lifted = _map(num_plain, basis, setup)
     made = _purified(lifted, basis)
     lengths = pool_in_columns(lifted, made.affinity).norm(dim=1)
     # of the plain way: known beforehand, as it kept them from query to query
-    timing = alternate(
-        lambda: _labels(lifted, made, question),
-        lambda: plain_labels(lifted, made.affinity, question, lengths), max(3, repeats // 3),
-    )  # fmt: skip
-    same = (_labels(lifted, made, question).label
+    runs = in_turn({
+        "fast": lambda: labels_of(lifted, made, question),
+        "plain": lambda: plain_labels(lifted, made.affinity, question, lengths),
+    }, 3, setup.clock)  # fmt: skip
+    same = (labels_of(lifted, made, question).label
             == plain_labels(lifted, made.affinity, question, lengths).label)
-    by_voxels = {size: _case_of(size, question, basis, repeats) for size in sizes}
-    case = timing.case(
-        f"pooling {_TEXTS} texts, {_PLAIN_VOXELS:,} voxels",
+    sizes = setup.either(_SIZES, _QUICK_SIZES)
+    by_voxels = {size: _case_of(size, question, basis, setup) for size in sizes}
+    return case(
+        runs["fast"], runs["plain"], f"pooling {_TEXTS} texts, {num_plain:,} voxels",
         bool(same.float().mean() >= 0.995),
-        growth_exponent=growth_exponent(
-            {_PLAIN_VOXELS: timing.fast_ms} | {n: [of["cpu_ms"]] for n, of in by_voxels.items()}
-        ),
-    )
-    case["kept_bytes_per_voxel"] = made.num_bytes / len(made)
-    case["affinity_bytes_per_voxel"] = _bytes_of(made.affinity) / len(made)
-    case["by_voxels"] = by_voxels
-    return case
+        growth_exponent=growth_exponent({n: [of["cpu_ms"]] for n, of in by_voxels.items()}),
+        kept_bytes_per_voxel=made.num_bytes / len(made),
+        affinity_bytes_per_voxel=_bytes_of(made.affinity) / len(made),
+        by_voxels=by_voxels,
+    )  # fmt: skip
 
 
 def pool_in_columns(lifted: LiftedMap, affinity: Affinity) -> Tensor:  # (V, D) float32
@@ -90,80 +89,79 @@ def plain_labels(
     return labelled(iter([(slice(0, len(logits)), logits)]), question, lifted)
 
 
-def _labels(lifted: LiftedMap, made: Purified, question: Question) -> VoxelLabels:
+def labels_of(lifted: LiftedMap, made: Purified, question: Question) -> VoxelLabels:
+    """Of features that are pooled already."""
     return labelled(purified_logits(made, lifted, question.texts), question, lifted)
 
 
 def _case_of(
-    num_voxels: int, question: Question, basis: FeatureBasis, repeats: int
+    num_voxels: int, question: Question, basis: FeatureBasis, setup: Setup
 ) -> dict[str, float]:
-    """Processor time of purified and of raw labels, milliseconds; what is kept is made up."""
-    lifted = _map(num_voxels, basis)
+    """Milliseconds of purified and of raw labels, and of more prompts; what is kept is made up."""
+    lifted = _map(num_voxels, basis, setup)
     generator = torch.Generator().manual_seed(4)
     values = torch.cat([
         normalize(torch.randn((len(part), _RANK), generator=generator), dim=1).to(torch.float16)
         for part in torch.split(torch.empty(num_voxels, 0), _ROWS)
-    ])
-    nothing = torch.zeros((num_voxels, 0))
+    ]).to(setup.device)
+    nothing = values.new_zeros((num_voxels, 0), dtype=torch.float32)
     made = Purified(
-        basis, values, torch.ones(num_voxels), Affinity(nothing.to(torch.int32), nothing),
-        torch.zeros(num_voxels), None, Frozen(torch.zeros(3), None),
+        basis, values, values.new_ones(num_voxels, dtype=torch.float32),
+        Affinity(nothing.to(torch.int32), nothing), nothing.sum(dim=1), None,
+        Frozen(torch.zeros(3), None),
     )  # fmt: skip
+    more = _question(_MORE_PROMPTS, setup)
 
     def raw() -> VoxelLabels:
         return labelled(raw_logits(lifted, question.texts), question, lifted)
 
     return {
-        "cpu_ms": _processor_ms(lambda: _labels(lifted, made, question), repeats),
-        "raw_cpu_ms": _processor_ms(raw, max(1, repeats // 3)),
+        "cpu_ms": _median_ms(lambda: labels_of(lifted, made, question), setup.repeats, setup),
+        "cpu_ms_20_prompts": _median_ms(lambda: labels_of(lifted, made, more), 3, setup),
+        "raw_cpu_ms": _median_ms(raw, max(1, setup.repeats // 3), setup),
     }
 
 
-def _processor_ms(job: Callable[[], Any], repeats: int) -> float:
-    """Median time of all threads, after one warm-up."""
-    job()
-    runs = []
-    for _ in range(repeats):
-        start = time.process_time()
-        job()
-        runs.append(1e3 * (time.process_time() - start))
+def _median_ms(job: Callable[[], Any], repeats: int, setup: Setup) -> float:
+    runs = in_turn({"": job}, repeats, setup.clock)[""]
     return round(statistics.median(runs), 1)
 
 
-def _question() -> Question:
-    """Five prompts and all else that builtin can name; one name is no rival of the first."""
-    prompts = tuple(f"prompt {k}" for k in range(_PROMPTS))
-    names = tuple(f"alternative {k}" for k in range(_TEXTS - _PROMPTS))
-    spared = torch.zeros((_PROMPTS, len(names)), dtype=torch.bool)
+def _question(num_prompts: int, setup: Setup) -> Question:
+    """Some prompts and all else that builtin can name; one name is no rival of the first."""
+    prompts = tuple(f"prompt {k}" for k in range(num_prompts))
+    names = tuple(f"alternative {k}" for k in range(_TEXTS - num_prompts))
+    spared = torch.zeros((num_prompts, len(names)), dtype=torch.bool, device=setup.device)
     spared[0, 0] = True
     rivals = Rivals(
         names, spared, spared, spared,
         tuple(Reading(prompt, "", frozenset(), frozenset()) for prompt in prompts),
-        tuple(range(_PROMPTS)), (_LEAST_VOXELS,) * _PROMPTS,
+        tuple(range(num_prompts)), (_LEAST_VOXELS,) * num_prompts,
         AnswerProfile(slope=_SLOPE, offset=_OFFSET),
     )  # fmt: skip
-    return Question(TextQuery(prompts, None, _THRESHOLD), _texts(), rivals)
+    return Question(TextQuery(prompts, None, _THRESHOLD), _texts(setup), rivals)
 
 
-def _texts() -> EncodedTexts:
+def _texts(setup: Setup) -> EncodedTexts:
     generator = torch.Generator().manual_seed(5)
     vectors = normalize(torch.randn((_TEXTS, _DIM), generator=generator), dim=1)
-    return EncodedTexts(vectors, torch.zeros(_TEXTS, dtype=torch.bool), _LOGIT_SCALE, False)
+    unreadable = torch.zeros(_TEXTS, dtype=torch.bool, device=setup.device)
+    return EncodedTexts(vectors.to(setup.device), unreadable, _LOGIT_SCALE, False)
 
 
-def _basis() -> FeatureBasis:
+def _basis(setup: Setup) -> FeatureBasis:
     generator = torch.Generator().manual_seed(6)
     vectors = torch.linalg.qr(torch.randn((_DIM, _RANK), generator=generator)).Q
-    return FeatureBasis(vectors.contiguous(), ENCODER)
+    return FeatureBasis(vectors.contiguous().to(setup.device), ENCODER)
 
 
-def _map(num_voxels: int, basis: FeatureBasis) -> LiftedMap:
+def _map(num_voxels: int, basis: FeatureBasis, setup: Setup) -> LiftedMap:
     """A map whose features lie in the basis."""
-    lifted = LiftedMap(bench_scene.filled_map(num_voxels, _DIM, _VOXEL_M))
+    lifted = LiftedMap(scene.filled_map(num_voxels, _DIM, _VOXEL_M, setup.device))
     generator = torch.Generator().manual_seed(7)
     lifted.voxels.replace_features(
-        normalize(torch.randn((len(chunk), _RANK), generator=generator), dim=1) @ basis.vectors.T
-        for _, chunk in lifted.voxels.feature_chunks()
+        normalize(torch.randn((len(chunk), _RANK), generator=generator), dim=1).to(setup.device)
+        @ basis.vectors.T for _, chunk in lifted.voxels.feature_chunks()
     )
     return lifted
 

@@ -1,4 +1,4 @@
-"""An analytic room for benchmarks: what a 640x480 camera sees of floor and walls."""
+"""An analytic room for benchmarks: what a camera sees of floor and walls."""
 
 from __future__ import annotations
 
@@ -30,14 +30,18 @@ def frame(height: int, width: int) -> RgbdFrame:
     return RgbdFrame(rgb, depth_m, intrinsics, pose, 0)
 
 
-def feature_grid(feature_dim: int, rows: int, columns: int) -> Tensor:  # (D, h, w)
+def feature_grid(
+    feature_dim: int, rows: int, columns: int, device: torch.device
+) -> Tensor:  # (D, h, w)
     """Random unit features."""
     generator = torch.Generator().manual_seed(1)
     grid = torch.randn((feature_dim, rows, columns), generator=generator)
-    return torch.nn.functional.normalize(grid, dim=0)
+    return torch.nn.functional.normalize(grid.to(device), dim=0)
 
 
-def filled_map(num_voxels: int, feature_dim: int, voxel_size_m: float) -> VoxelMap:
+def filled_map(
+    num_voxels: int, feature_dim: int, voxel_size_m: float, device: torch.device
+) -> VoxelMap:
     """A map of floors and walls with `num_voxels` voxels."""
     side = 60
     i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -51,16 +55,18 @@ def filled_map(num_voxels: int, feature_dim: int, voxel_size_m: float) -> VoxelM
     shifted = tile[None] + torch.nn.functional.pad(shifts, (0, 1))[:, None]
     coords = torch.unique(shifted.reshape(-1, 3), dim=0)[:num_voxels]
     generator = torch.Generator().manual_seed(2)
-    made = VoxelMap(feature_dim, voxel_size_m)
+    made = VoxelMap(feature_dim, voxel_size_m, device)
     for part in coords.split(10_000):
         count = len(part)
         made.integrate(
             FrameVoxels(
-                part,
-                FeatureBags.of(torch.randn((count, feature_dim), generator=generator)),
-                torch.rand((count, 3), generator=generator) * 255,
-                torch.randn((count, 3), generator=generator),
-                torch.ones(count),
+                part.to(device),
+                FeatureBags.of(
+                    torch.randn((count, feature_dim), generator=generator).to(device)
+                ),
+                torch.rand((count, 3), generator=generator).to(device) * 255,
+                torch.randn((count, 3), generator=generator).to(device),
+                torch.ones(count, device=device),
             ),
             0,
         )

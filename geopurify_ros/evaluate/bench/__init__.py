@@ -1,0 +1,1 @@
+"""What the hot paths cost, beside the plain way of writing them: `geopurify bench`."""
