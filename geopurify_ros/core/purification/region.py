@@ -18,11 +18,11 @@ from geopurify_ros.core.purification.surroundings import CELL_VOXELS, FAR, steps
 
 MOST_SHARE = 0.6  # of a map: beyond that a full pass takes as long
 # Voxels that features go in T rounds over K neighbours: as far as the root of both. At 5 cm and
-# all defaults 2 m, within which lies 99.9 % of what a voxel pools.
-_REACH, _REACH_OF = 40, 32 * 100
+# all defaults 2.2 m, within which lies more than 99.9 % of what a voxel pools.
+_REACH, _REACH_OF = 44, 32 * 100
 # Where rings end, as shares of the region: the less rounds are left, the less far they reach.
-_RINGS = (0.64, 0.76, 0.88)
-_INNER = 0.4  # of the region, which all rounds are made for
+_RINGS = (0.9, 0.94, 0.97)
+_INNER = 0.6  # of the region, which all rounds are made for
 _GROWTH = 1.5
 
 
