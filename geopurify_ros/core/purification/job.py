@@ -10,7 +10,7 @@ from torch import Tensor
 from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.full_pass import frozen_of, full_pass
 from geopurify_ros.core.purification.purified import Patch, Purified
-from geopurify_ros.core.purification.region import MOST_SHARE, region_around
+from geopurify_ros.core.purification.region import MOST_SHARE, Region, region_around
 from geopurify_ros.core.purification.region_pass import region_pass
 from geopurify_ros.core.purification.task import PurifyTask
 
@@ -46,17 +46,22 @@ class PurifyJob:
         task = self.task
         if not len(task.shot) or (task.settings.embedding == "none" and embeddings is None):
             return None
-        if embeddings is None and self.before is not None and self._fits(self.before):
-            seeds = self._changed(self.before)
-            if not len(seeds):
+        region = self.region() if embeddings is None else None
+        if region is not None and region.share <= MOST_SHARE and self.before is not None:
+            if not len(region.seeds):
                 return None
-            sees = 0 if task.student is None else task.student.shape.reach_voxels
-            region = region_around(seeds, task.shot, sees, task.settings)
-            if region.share <= MOST_SHARE:
-                made = region_pass(task, self.before, region, pause)
-                if made is not None:
-                    return made
+            made = region_pass(task, self.before, region, pause)
+            if made is not None:
+                return made
         return full_pass(task, pause, embeddings)
+
+    def region(self) -> Region | None:
+        """What there is to look at since the purification before; None: all of the map."""
+        task, before = self.task, self.before
+        if before is None or not self._fits(before):
+            return None
+        sees = 0 if task.student is None else task.student.shape.reach_voxels
+        return region_around(self._changed(before), task.shot, sees, task.settings)
 
     def _changed(self, before: Purified) -> Tensor:  # (M, 3) int64
         """Voxels that are new, are not what they were, or are gone."""

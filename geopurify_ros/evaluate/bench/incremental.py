@@ -13,7 +13,6 @@ from typing import Any
 
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.core.purification.purified import Purified
-from geopurify_ros.core.purification.region_pass import region_of
 from geopurify_ros.evaluate.bench import flat
 from geopurify_ros.evaluate.bench.oracle import Oracle, oracle_pipeline
 from geopurify_ros.evaluate.bench.same_answer import answer_difference, is_same_answer, worst
@@ -97,7 +96,7 @@ def _add_keyframes(
         flat.fuse(pipeline, oracle, flat.keyframe(oracle, next(views)))
     job = pipeline.purify_job()
     assert job.before is not None
-    region = region_of(job.task, job.before)
+    region = job.region()
     assert region is not None
     rows.append(len(region.rows(region.rim)))
 
