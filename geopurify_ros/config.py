@@ -226,6 +226,20 @@ class QosConfig:
 
 
 @dataclass(frozen=True)
+class OutputConfig:
+    """How much is published."""
+
+    max_rate_hz: float = setting(
+        1.0, "clouds of a growing map are published at most so often; answers to a new query and "
+        "after a purification at once; 0: no limit", low=0.0, high=1000.0, live=True,
+    )
+    max_points: int = setting(
+        0, "a cloud has at most so many points, the nearest to the camera; query_result says how "
+        "many; 0: all", low=0, high=1000000000, live=True,
+    )
+
+
+@dataclass(frozen=True)
 class TimeConfig:
     """Time that jumps, as with a looping bag; use_sim_time is ROS's own parameter."""
 
@@ -263,6 +277,7 @@ class Config:
     sync: SyncConfig = field(default_factory=SyncConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     qos: QosConfig = field(default_factory=QosConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
     time: TimeConfig = field(default_factory=TimeConfig)
     lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
 

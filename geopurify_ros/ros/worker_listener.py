@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geopurify_ros.core.answers.answer import Answer
 from geopurify_ros.core.answers.query import TextQuery
 from geopurify_ros.core.pipeline import Pipeline
@@ -12,7 +15,9 @@ from geopurify_ros.core.pipeline import Pipeline
 class Listener(Protocol):
     """Hears of results, on the worker's thread."""
 
+    camera_m: NDArray[np.float64] | None  # (3,) newest position of the camera in the map frame
     wants_raw: bool  # whether anybody looks at labels of before purification
+    lacks_labels: bool  # whether somebody has come for labels that are to be made for that
 
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """The map is worth publishing again."""
@@ -24,3 +29,6 @@ class Listener(Protocol):
 
     def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """There is no active query any more."""
+
+    def catch_up(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Somebody may have come for what was left out while nobody listened."""

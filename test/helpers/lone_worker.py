@@ -19,8 +19,8 @@ class Listener:
     def map_changed(self, *_arguments):
         pass
 
-    answered = cleared = map_changed
-    wants_raw = True
+    answered = cleared = catch_up = map_changed
+    wants_raw, lacks_labels = True, False
 
 
 def lone_worker():
