@@ -19,16 +19,16 @@ class CloudTopic:
     """
 
     def __init__(
-        self, node: Node, name: str, qos: QoSProfile, on_newcomer: Callable[[], None]
+        self, node: Node, name: str, qos: QoSProfile, on_match: Callable[[], None]
     ) -> None:
-        """`on_newcomer` is called by the executor when somebody subscribes.
+        """`on_match` is called by the executor when somebody subscribes, or goes.
 
-        Not where the middleware has no such event: there who looks at `is_lacking` now and then
-        sees it too.
+        Not where the middleware has no such event; who looks at `is_lacking` now and then sees it
+        there too.
         """
         self._node = node
         self.is_owed = False
-        self._publisher = _publisher(node, name, qos, on_newcomer)
+        self._publisher = _publisher(node, name, qos, on_match)
 
     @property
     def is_wanted(self) -> bool:
@@ -51,14 +51,10 @@ class CloudTopic:
 
 
 def _publisher(
-    node: Node, name: str, qos: QoSProfile, on_newcomer: Callable[[], None]
+    node: Node, name: str, qos: QoSProfile, on_match: Callable[[], None]
 ) -> Publisher:
-    def matched(event) -> None:
-        if event.current_count_change > 0:
-            on_newcomer()
-
     try:
-        events = PublisherEventCallbacks(matched=matched)
+        events = PublisherEventCallbacks(matched=lambda _: on_match())
         return node.create_publisher(PointCloud2, name, qos, event_callbacks=events)
     except UnsupportedEventTypeError:
         return node.create_publisher(PointCloud2, name, qos)

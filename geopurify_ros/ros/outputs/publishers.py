@@ -28,24 +28,24 @@ from geopurify_ros.ros.outputs.to_messages import stamp_msg
 class Outputs:
     """Clouds and results, latched: who comes late still gets the newest. Called by the worker.
 
-    Nothing is packed for a topic that nobody subscribes to. Who comes to one of them then is told
-    to `on_newcomer`, and `catch_up` publishes what was left out.
+    Nothing is packed for a topic that nobody subscribes to. Once somebody does, `catch_up` is to
+    be called, which publishes what was left out.
 
     Attributes:
         camera_m: (3,) newest position of the camera in the map frame; None: not known.
-        on_newcomer: called by the executor, on its own thread.
+        on_match: called by the executor, on its thread, when somebody subscribes or goes.
     """
 
     def __init__(self, node: Node, map_frame: str) -> None:
         """Create the publishers."""
         self.camera_m: NDArray[np.float64] | None = None
-        self.on_newcomer: Callable[[], None] = lambda: None
+        self.on_match: Callable[[], None] = lambda: None
         self._node, self._frame = node, map_frame
         self._say = node.get_logger().info
         self._log = AnswerLog(self._say)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._labeled, self._raw_labeled, self._map = (
-            CloudTopic(node, name, latched, lambda: self.on_newcomer())
+            CloudTopic(node, name, latched, lambda: self.on_match())
             for name in ("labeled_cloud", "raw_labeled_cloud", "map_cloud")
         )
         self._result = node.create_publisher(QueryResult, "query_result", latched)
