@@ -61,7 +61,7 @@ def map_points(centers_m: np.ndarray, rgb: np.ndarray) -> MapPoints:
 def map_cloud(header: Header, points: MapPoints) -> PointCloud2:
     """x y z (metres) and rgb."""
     cloud, data = blank_cloud(header, _XYZ_RGB, len(points))
-    data.view(XYZ_RGB)[:] = points.xyz_rgb
+    data.view(_ONE_PIECE)[:] = points.xyz_rgb.view(_ONE_PIECE)
     return cloud
 
 

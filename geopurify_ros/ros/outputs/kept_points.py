@@ -44,8 +44,10 @@ class KeptPoints:
 
     def of(self, voxels: VoxelMap) -> MapPoints:
         """The V points of a map in the order of its rows; do not write, good until the next."""
+        if not self._state.is_of(voxels):
+            self._state, self._held = MapState(), _blank(0)
         if not self._state.is_now(voxels):
-            self._pack(voxels, self._state.version if self._state.is_of(voxels) else -1)
+            self._pack(voxels, self._state.version)
             self._state = MapState(voxels)
         return self._held[: len(voxels)]
 

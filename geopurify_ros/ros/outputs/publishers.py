@@ -138,6 +138,7 @@ class Outputs:
 
     def _send_map(self, pipeline: Pipeline, stamp_ns: int) -> None:
         if self._map.is_lacking:
+            self._map_of = MapState(pipeline.map)
             points, rows = self._shown(pipeline)
             self._map.publish(clouds.map_cloud(self._header(stamp_ns), points[rows]))
 

@@ -142,6 +142,19 @@ def test_the_same_cloud_is_packed_once(pipeline, monkeypatch):
     assert len(made) == 6
 
 
+def test_who_comes_gets_the_map_of_now_once(pipeline, monkeypatch):
+    """Not that of when it was offered, and not again when the worker offers it."""
+    made, topics = count_packed(monkeypatch), Topics()
+    outputs = Outputs(topics, "map")
+    outputs.map_changed(pipeline, 5)
+    pipeline.integrate(FRAMES[5])
+    topics.newcomer("map_cloud")
+    outputs.catch_up(pipeline, 6)
+    outputs.map_changed(pipeline, 6)
+    assert made == ["map_cloud"]
+    assert topics.sent["map_cloud"][0].width == len(pipeline.map)
+
+
 def test_labels_of_an_older_map_are_to_be_made_anew(pipeline):
     topics = Topics()
     outputs = Outputs(topics, "map")
