@@ -136,16 +136,6 @@ class QueryConfig:
 
 
 @dataclass(frozen=True)
-class OutputConfig:
-    """What is published."""
-
-    max_rate_hz: float = setting(
-        1.0, "clouds of a growing map are published at most so often; answers to a new query and "
-        "after a purification at once; 0: after every frame", low=0.0, high=1000.0, live=True,
-    )
-
-
-@dataclass(frozen=True)
 class EncoderConfig:
     """What turns images and text into comparable features."""
 
@@ -240,6 +230,20 @@ class QosConfig:
     info_queue: int = setting(5, "queue length of the camera infos", low=1, high=1000)
     pose_reliability: str = setting("auto", "of pose or odom", choices=_RELIABILITY)
     pose_queue: int = setting(50, "queue length of pose or odom", low=1, high=1000)
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """How much is published."""
+
+    max_rate_hz: float = setting(
+        1.0, "clouds of a growing map are published at most so often; answers to a new query and "
+        "after a purification at once; 0: no limit", low=0.0, high=1000.0, live=True,
+    )
+    max_points: int = setting(
+        0, "a cloud has at most so many points, the nearest to the camera; query_result says how "
+        "many; 0: all", low=0, high=1000000000, live=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ class MappingNode(LifecycleNode):
         gate, group = KeyframeGate(self.config.keyframe), self._service_group
         self._outputs = Outputs(self, self.config.map.frame)
         self.worker = MappingWorker(pipeline, gate, self.counts, self._reporter, self._outputs)
+        self._outputs.on_match = self.worker.request_map
         # They outlive deactivate: whoever waits then still gets an answer.
         self._queries = Queries(
             self, lambda: self.config, self.worker, self._outputs, self._reporter, group

@@ -191,7 +191,7 @@ class MappingWorker(Guarded):
             self._wake.notify()
 
     def request_map(self) -> None:
-        """Publish the map if it changed, and raw labels if somebody has come for them."""
+        """Publish the map if it changed, and what somebody has come for."""
         self._flag("map")
 
     def _flag(self, name: str) -> None:
@@ -225,10 +225,12 @@ class MappingWorker(Guarded):
             flags.add("answer")
         if "purify" in flags or self.purifications.is_asked:
             self.purifications.begin()
+        if "map" in flags:
+            self.guard("map", self._catch_up, is_half=True)
+            if self._listener.lacks_labels:
+                flags.add("clear" if self._query is None else "answer")
         if "clear" in flags:
             self.guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
-        if "map" in flags and self._lacks_raw():
-            flags.add("answer")
         if "answer" in flags and self._query is not None:
             self.guard("query", self._answer)
         if "map" in flags and self._map_is_new:
@@ -289,7 +291,5 @@ class MappingWorker(Guarded):
             answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
 
-    def _lacks_raw(self) -> bool:
-        """Whether somebody has come for raw labels since the last answer."""
-        answer = self.last_answer
-        return answer is not None and answer.raw is None and self._listener.wants_raw
+    def _catch_up(self) -> None:
+        self._listener.catch_up(self.pipeline, self.stamp_ns)

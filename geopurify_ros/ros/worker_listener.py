@@ -18,6 +18,7 @@ class Listener(Protocol):
     wants_labels: bool  # whether anybody looks at labels
     camera_m: NDArray[np.float64] | None  # (3,) where the newest frame was taken
     wants_raw: bool  # whether anybody looks at labels of before purification
+    lacks_labels: bool  # whether somebody has come for labels that are to be made for that
 
     def map_changed(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """The map is worth publishing again."""
@@ -29,3 +30,6 @@ class Listener(Protocol):
 
     def cleared(self, pipeline: Pipeline, stamp_ns: int) -> None:
         """There is no active query any more."""
+
+    def catch_up(self, pipeline: Pipeline, stamp_ns: int) -> None:
+        """Somebody may have come for what was left out while nobody listened."""

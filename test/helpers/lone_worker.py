@@ -19,9 +19,9 @@ class Listener:
     def map_changed(self, *_arguments):
         pass
 
-    answered = cleared = map_changed
+    answered = cleared = catch_up = map_changed
     wants_raw = wants_labels = True
-    camera_m = None
+    lacks_labels, camera_m = False, None
 
 
 def lone_worker():

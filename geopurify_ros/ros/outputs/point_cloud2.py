@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import sys
 
 import numpy as np
@@ -38,24 +37,24 @@ def own_dtype_from_fields(fields, point_step=None):
     return np.dtype(spec if point_step is None else {**spec, "itemsize": point_step})
 
 
-def own_create_cloud(header, fields, points, point_step=None):
-    """A cloud of a 1-D structured array whose dtype is dtype_from_fields(fields)."""
-    if points.dtype != own_dtype_from_fields(fields, point_step) or points.ndim != 1:
-        raise ValueError("points do not have the layout of fields")
+def blank_cloud(header, fields, width):
+    """A dense cloud of so many points, and the structured array (width,) that is its data.
+
+    The array is to be filled: what is written into it is in the message, without a copy.
+    """
+    dtype = dtype_from_fields(fields)
     cloud = PointCloud2(
         header=header,
         height=1,
-        width=len(points),
+        width=width,
         fields=fields,
-        is_dense=False,
+        is_dense=True,
         is_bigendian=sys.byteorder != "little",
-        point_step=points.dtype.itemsize,
-        row_step=points.dtype.itemsize * len(points),
+        point_step=dtype.itemsize,
+        row_step=dtype.itemsize * width,
     )
-    data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(points)).cast("B"))
-    cloud.data = data  # not in the constructor: that walks the array item by item
-    return cloud
+    cloud.data.frombytes(bytes(dtype.itemsize * width))  # in place: the setter copies
+    return cloud, np.ndarray(width, dtype, cloud.data)
 
 
 def own_read_points(cloud, field_names=None):
@@ -68,6 +67,5 @@ def own_read_points(cloud, field_names=None):
     return points if field_names is None else points[list(field_names)]
 
 
-create_cloud = upstream.create_cloud if upstream else own_create_cloud
 dtype_from_fields = upstream.dtype_from_fields if upstream else own_dtype_from_fields
 read_points = upstream.read_points if upstream else own_read_points

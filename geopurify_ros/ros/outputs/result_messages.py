@@ -11,6 +11,7 @@ from geopurify_ros.core.answers.summary import PromptAnswer
 from geopurify_ros.core.mapping.encoder import unreadable
 from geopurify_ros.core.pipeline import Pipeline
 from geopurify_ros.msg import PromptResult, QueryResult
+from geopurify_ros.ros.outputs.kept_points import num_shown
 
 _NOWHERE = (0.0, 0.0, 0.0)
 
@@ -23,6 +24,7 @@ def query_result(
     made = QueryResult(header=header)
     made.calibrated = reasons is not None and all(reasons.is_calibrated)
     made.num_voxels = len(pipeline.map)
+    made.num_points = num_shown(made.num_voxels, pipeline.config.output.max_points)
     made.num_purifications = pipeline.num_purifications
     made.changed_fraction = answer.changed_fraction
     for one in found:

@@ -8,14 +8,14 @@ import numpy as np
 from std_msgs.msg import Header
 
 from geopurify_ros.core.answers.palette import label_colors
-from geopurify_ros.ros.outputs.clouds import labeled_cloud
+from geopurify_ros.ros.outputs.clouds import labeled_cloud, map_points
 
 
 def pack(
     centers: np.ndarray, rgb: np.ndarray, label: np.ndarray, score: np.ndarray
 ) -> bytes | memoryview:
     """The data of the message that the node publishes."""
-    return memoryview(labeled_cloud(Header(), centers, rgb, label, score).data)
+    return memoryview(labeled_cloud(Header(), map_points(centers, rgb), label, score).data)
 
 
 def plain_pack(

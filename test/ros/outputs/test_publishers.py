@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from box_room import ASKED, FRAMES, SIDES, VOXEL_M, Oracle, map_frames
+from topic_lists import Topics
 
 from geopurify_ros.core.answers.pieces import connected_pieces
 from geopurify_ros.core.answers.query import TextQuery
@@ -23,21 +22,6 @@ def xyz(point):
     return point.x, point.y, point.z
 
 
-class Topics:
-    """A node whose topics are lists."""
-
-    def __init__(self):
-        self.sent, self.listeners, self.log = {}, {}, []
-
-    def get_logger(self):
-        return SimpleNamespace(info=self.log.append)
-
-    def create_publisher(self, _type, name, _qos):
-        sent = self.sent.setdefault(name, [])
-        return SimpleNamespace(
-            publish=sent.append, get_subscription_count=lambda: self.listeners.get(name, 0))
-
-
 @pytest.fixture
 def pipeline():
     made = map_frames(FRAMES[:4], encoder=NamingOracle())
@@ -47,9 +31,8 @@ def pipeline():
 
 @pytest.mark.parametrize("listeners", [0, 1])
 def test_raw_labels_are_published_where_somebody_listens(pipeline, listeners):
-    topics = Topics()
+    topics = Topics(labeled_cloud=1, raw_labeled_cloud=listeners)
     outputs = Outputs(topics, "map")
-    topics.listeners["raw_labeled_cloud"] = listeners
     assert outputs.wants_raw == bool(listeners)
     answer = pipeline.query(ASKED, with_raw=outputs.wants_raw)
     outputs.answered(pipeline, ASKED, answer, 5)
@@ -62,9 +45,9 @@ def test_raw_labels_are_published_where_somebody_listens(pipeline, listeners):
 
 
 def test_who_stops_asking_gets_clouds_without_labels(pipeline):
-    topics = Topics()
+    topics = Topics(labeled_cloud=1, raw_labeled_cloud=1)
     Outputs(topics, "map").cleared(pipeline, 5)
-    assert {name: len(sent) for name, sent in topics.sent.items()} == {
+    assert topics.counts() == {
         "labeled_cloud": 1, "raw_labeled_cloud": 1, "map_cloud": 0, "query_result": 1}
     assert topics.sent["query_result"][0].results == []
     assert topics.log == []
