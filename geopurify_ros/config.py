@@ -237,7 +237,7 @@ class OutputConfig:
     """How much is published."""
 
     max_rate_hz: float = setting(
-        1.0, "clouds of a growing map are published at most so often; answers to a new query and "
+        2.0, "clouds of a growing map are published at most so often; answers to a new query and "
         "after a purification at once; 0: no limit", low=0.0, high=1000.0, live=True,
     )
     max_points: int = setting(

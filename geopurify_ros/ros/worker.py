@@ -29,6 +29,7 @@ from geopurify_ros.ros.worker_listener import Listener
 
 _MAX_JOBS = 32
 Corner = tuple[float, float, float]  # x, y, z in the map frame
+_ANSWERS_LEAVE = 3.0  # times what an answer takes, until the next: frames go first
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -66,7 +67,7 @@ class MappingWorker(Guarded):
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
         self._map_is_new = self._answer_is_old = False
-        self._answered_at = -float("inf")
+        self._answered_at, self._answer_took_s = -float("inf"), 0.0
         self._thread: threading.Thread | None = None
 
     @property
@@ -241,7 +242,7 @@ class MappingWorker(Guarded):
         if not self._answer_is_old or self._query is None or not self._listener.wants_labels:
             return None
         rate_hz = self.pipeline.config.output.max_rate_hz
-        period_s = 1.0 / rate_hz if rate_hz > 0 else 0.0
+        period_s = max(1.0 / rate_hz if rate_hz > 0 else 0.0, _ANSWERS_LEAVE * self._answer_took_s)
         return max(0.0, self._answered_at + period_s - monotonic())
 
     def _frame_failed(self) -> None:
@@ -290,6 +291,7 @@ class MappingWorker(Guarded):
             self._answer_is_old, self._answered_at = False, monotonic()
             answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
+            self._answer_took_s = monotonic() - self._answered_at
 
     def _catch_up(self) -> None:
         self._listener.catch_up(self.pipeline, self.stamp_ns)

@@ -109,14 +109,18 @@ def confident_labels(
         chances.append((probability(found.later, rivals.profile), found.later))
     label = torch.full_like(found.prompt, NOT_THERE, dtype=torch.int64)
     is_calibrated = [rivals.profile.is_calibrated] * len(rivals.least_voxels)
-    score = score.clone()
+    score, pieces = score.clone(), torch.full_like(found.prompt, -1, dtype=torch.int32)
     for k, least in enumerate(rivals.least_voxels):
         mine = found.prompt == k
         for chance, lead in chances:
             rows = torch.nonzero(mine & (chance >= threshold)).squeeze(1)
-            rows = rows[_is_believed(coords[rows], lead[rows], chance[rows], least)]
+            piece = connected_pieces(coords[rows])
+            believed = _is_believed(piece, lead[rows], chance[rows], least)
+            rows = rows[believed]
             if len(rows):
                 label[rows], score[rows] = k + 1, chance[rows]
+                numbers = torch.unique(piece[believed], return_inverse=True)[1]
+                pieces[rows] = numbers.to(torch.int32)
                 # without its heads a prompt scores what nobody measured
                 is_calibrated[k] &= lead is found.lead
                 break
@@ -128,14 +132,13 @@ def confident_labels(
         (*asked.prompts, *rivals.names), found.rival.to(torch.int64), nearest,
         tuple(reading.text for reading in rivals.readings), rivals.same_as,
         tuple(is_calibrated),
-    ))  # fmt: skip
+    ), pieces)  # fmt: skip
 
 
-def _is_believed(coords: Tensor, lead: Tensor, chance: Tensor, least: int) -> Tensor:
+def _is_believed(piece: Tensor, lead: Tensor, chance: Tensor, least: int) -> Tensor:
     """Which of N voxels lie in a piece that counts: (N,) bool."""
-    piece = connected_pieces(coords)
     size = int(piece.max()) + 1 if len(piece) else 0
-    wins = torch.zeros(size, dtype=torch.int64, device=coords.device)
+    wins = torch.zeros(size, dtype=torch.int64, device=piece.device)
     wins.index_add_(0, piece, (lead > 0).to(torch.int64))
-    best = torch.zeros(size, device=coords.device).scatter_reduce_(0, piece, chance, "amax")
+    best = torch.zeros(size, device=piece.device).scatter_reduce_(0, piece, chance, "amax")
     return ((wins >= least) & (best >= BELIEVED))[piece]

@@ -53,11 +53,14 @@ class VoxelLabels:
         label: (V,) int64, 0 = not there, i = the i-th prompt.
         score: (V,) float32, 0..1, of the label (of the best prompt where the label is 0).
         reasons: what else the voxels could be; None for a query with listed negatives.
+        piece: (V,) int32, number of the connected piece of its label that a voxel is in, the
+            largest first; -1 without a label. None: not looked for yet.
     """
 
     label: Tensor
     score: Tensor
     reasons: Reasons | None = None
+    piece: Tensor | None = None
 
 
 @dataclass(frozen=True)

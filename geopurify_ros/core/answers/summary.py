@@ -80,7 +80,7 @@ def _one(
         label=k + 1, is_calibrated=reasons is not None and reasons.is_calibrated[k],
     )  # fmt: skip
     rows = torch.nonzero(labels.label == k + 1).squeeze(1)
-    piece = connected_pieces(coords[rows])
+    piece = connected_pieces(coords[rows]) if labels.piece is None else labels.piece[rows]
     largest = rows[piece == 0]
     if len(largest) < max(1, asked.min_voxels):
         told = replace(told, num_voxels=len(rows), num_pieces=_count(piece))

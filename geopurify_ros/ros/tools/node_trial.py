@@ -35,7 +35,7 @@ from geopurify_ros.ros.tools.sequence_player import Player
 from geopurify_ros.srv import MapFile
 
 _GAP_VOXELS = 20  # between the copies of the room
-_START_S, _LOAD_S, _DRAIN_S = 120.0, 60.0, 6.0
+_START_S, _LOAD_S, _PURIFY_S, _DRAIN_S = 120.0, 60.0, 120.0, 6.0
 
 
 class _Listener(DemoClient):
@@ -45,6 +45,11 @@ class _Listener(DemoClient):
         super().__init__(("labeled_cloud",))
         self.clouds: list[tuple[int, int]] = []  # received, stamp of the newest frame in it, ns
         self.resident: list[int] = []
+
+    def is_purified(self) -> bool:
+        """Whether all of the loaded map is."""
+        return int(self.status.get("purify.count", 0)) > 0 and (
+            self.status.get("purify.waiting_voxels") == "0")
 
     def spin(self, seconds: float) -> None:
         end, before = time.monotonic() + seconds, None
@@ -94,7 +99,7 @@ def node_trial(
                 _load(client)
                 client._query.publish(String(data=prompts))
                 client.wait("the answer", lambda: "query_result" in client.newest, _LOAD_S)
-                client.spin(3 * Config().purify.period_s)  # the loaded map is purified
+                client.wait("a purification", client.is_purified, _PURIFY_S)
                 stamps = _play(client, player, frames, num_frames, rate_hz)
             finally:
                 _stop(node)
