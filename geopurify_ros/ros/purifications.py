@@ -111,7 +111,7 @@ class Purifications:
         self.is_due = True
 
     def follow_removal(self) -> None:
-        """Voxels are gone: what runs does not know, and those who wait for it wait for the next."""
+        """Voxels are gone, what runs does not know it: who waits for it waits for the next."""
         waiting = self.drop()
         with self._lock:
             self._waiting += waiting

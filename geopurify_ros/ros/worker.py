@@ -29,7 +29,8 @@ from geopurify_ros.ros.worker_listener import Listener
 
 _MAX_JOBS = 32
 Corner = tuple[float, float, float]  # x, y, z in the map frame
-_ANSWERS_LEAVE = 3.0  # times what an answer takes, until the next: frames go first
+# Times what a refreshed answer takes, until the next: frames go first, the more of them wait.
+_ANSWERS_LEAVE, _FEW_FRAMES = (3.0, 9.0), 3
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -67,7 +68,7 @@ class MappingWorker(Guarded):
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
         self._map_is_new = self._answer_is_old = False
-        self._answered_at, self._answer_took_s = -float("inf"), 0.0
+        self._answered_at, self._refresh_took_s = -float("inf"), 0.0
         self._thread: threading.Thread | None = None
 
     @property
@@ -205,7 +206,7 @@ class MappingWorker(Guarded):
             with self._wake:
                 while not (self._stopping or self._frames or self._jobs or self._flags):
                     if (wait_s := self._until_answer_s()) == 0:
-                        self._flags.add("answer")
+                        self._flags.add("refresh")
                     else:
                         self._wake.wait(wait_s)
                 if self._stopping:
@@ -216,7 +217,7 @@ class MappingWorker(Guarded):
             for job in jobs:
                 self.guard(job.what, lambda j=job: j.done(j.run()), job.done)
             if self._until_answer_s() == 0:
-                flags.add("answer")
+                flags.add("refresh")
             self._serve(flags)
             if build is not None:
                 self.guard("frame", lambda b=build: self._integrate(b))
@@ -232,8 +233,8 @@ class MappingWorker(Guarded):
                 flags.add("clear" if self._query is None else "answer")
         if "clear" in flags:
             self.guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
-        if "answer" in flags and self._query is not None:
-            self.guard("query", self._answer)
+        if flags & {"answer", "refresh"} and self._query is not None:
+            self.guard("query", lambda: self._answer("answer" not in flags))
         if "map" in flags and self._map_is_new:
             self.guard("map", self._publish_map)
 
@@ -242,7 +243,8 @@ class MappingWorker(Guarded):
         if not self._answer_is_old or self._query is None or not self._listener.wants_labels:
             return None
         rate_hz = self.pipeline.config.output.max_rate_hz
-        period_s = max(1.0 / rate_hz if rate_hz > 0 else 0.0, _ANSWERS_LEAVE * self._answer_took_s)
+        leave = _ANSWERS_LEAVE[len(self._frames) > _FEW_FRAMES]
+        period_s = max(1.0 / rate_hz if rate_hz > 0 else 0.0, leave * self._refresh_took_s)
         return max(0.0, self._answered_at + period_s - monotonic())
 
     def _frame_failed(self) -> None:
@@ -285,13 +287,14 @@ class MappingWorker(Guarded):
         self._listener.map_changed(self.pipeline, self.stamp_ns)
         self._map_is_new = False
 
-    def _answer(self) -> None:
+    def _answer(self, is_refresh: bool) -> None:
         asked, wants_raw = self._query, self._listener.wants_raw
         if asked is not None:
             self._answer_is_old, self._answered_at = False, monotonic()
             answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
-            self._answer_took_s = monotonic() - self._answered_at
+            if is_refresh:  # others look at more than what a few frames changed
+                self._refresh_took_s = monotonic() - self._answered_at
 
     def _catch_up(self) -> None:
         self._listener.catch_up(self.pipeline, self.stamp_ns)

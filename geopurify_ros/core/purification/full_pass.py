@@ -76,12 +76,12 @@ def _pooled(
     place[order] = torch.arange(len(order), device=order.device)
     with task.stopwatch.measure("pool"):
         basis, misfit = basis_for(shot.features, shot.feature_dim, order.device, task.basis)
-        local = Affinity(renamed(place, affinity.index), affinity.weight)
+        rename_(affinity.index, place)
         # F <- A F, T rounds (1.9), in the basis: it is linear
         pooled = pooled_in(
-            basis, shot.features, shot.weights(), local, rounds, pause, order=order
+            basis, shot.features, shot.weights(), affinity, rounds, pause, order=order
         )
-    del local
+    rename_(affinity.index, order)
     affinity = Affinity(affinity.index[place], affinity.weight[place])
     return Purified(
         basis, pooled.values, pooled.lengths, affinity, entropies[place], learnt, frozen,
@@ -100,10 +100,8 @@ def _judged(
     return judged(torch.stack((raw, best), dim=1), index)
 
 
-def renamed(place: Tensor, index: Tensor) -> Tensor:  # (V,) int64, (R, K) -> (R, K) int32
-    """Rows by their new numbers, some at a time."""
-    out = torch.empty_like(index, dtype=torch.int32)
+def rename_(index: Tensor, number: Tensor) -> None:  # (R, K) int32, (V,) int64
+    """Rows by their new numbers, in place and some at a time."""
     for start in range(0, len(index), 65_536):
         part = slice(start, start + 65_536)
-        out[part] = place[index[part].to(torch.int64)]
-    return out
+        index[part] = number[index[part].to(torch.int64)].to(torch.int32)

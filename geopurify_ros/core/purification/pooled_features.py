@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -59,34 +60,59 @@ def pooled_in(
         needed: see `pool`.
         marks: columns that are pooled beside.
     """
+    place = None if order is None else _inverse(order)
     weight = pixels[:, None].clamp_min(1.0)
     weight = weight if order is None else weight[order]
     beside = weight if marks is None else torch.cat((weight, marks * weight), dim=1)
     values = weight.new_empty((len(weight), basis.rank), dtype=torch.float16)
     squared = weight.new_zeros(len(weight))
     for columns in _column_groups(len(weight), basis.rank, beside.shape[1]):
-        vectors = basis.vectors[:, columns]
-        part = torch.cat([chunk.to(torch.float32) @ vectors for chunk in chunks])
-        part = (part if order is None else part[order]).mul_(weight)
-        if columns.start == 0:
-            part = torch.cat((beside, part), dim=1)
-        width = part.shape[1]
-        part = torch.nn.functional.pad(part, (0, -width % _WIDTH))
-        pooled = pool(part, affinity, rounds, needed, pause)[:, :width]
+        first = beside if columns.start == 0 else beside[:, :0]
+        part = _projected(chunks, basis.vectors[:, columns], weight, first, place)
+        pooled = pool(part, affinity, rounds, needed, pause)
         del part
         if columns.start == 0:
-            beside, pooled = pooled.tensor_split([beside.shape[1]], dim=1)
-            beside = beside.clone()
-        mean = pooled / beside[:, :1]
+            beside = pooled[:, : beside.shape[1]].clone()
+        mean = pooled[:, first.shape[1] :][:, : columns.stop - columns.start] / beside[:, :1]
+        del pooled
         squared += mean.square().sum(dim=1)
-        values[:, columns] = mean
-    found = Pooled(values, squared.sqrt(), beside[:, 1:] / beside[:, :1])
+        if order is None:
+            values[:, columns] = mean
+        else:
+            values[:, columns].index_copy_(0, order, mean.to(torch.float16))
+    found = Pooled(
+        values, _placed(squared.sqrt(), place), _placed(beside[:, 1:] / beside[:, :1], place)
+    )
     _make_unit(found)
-    if order is None:
-        return found
+    return found
+
+
+def _projected(
+    chunks: tuple[Tensor, ...], vectors: Tensor, weight: Tensor, first: Tensor,
+    place: Tensor | None,
+) -> Tensor:  # (V, C) float32  # fmt: skip
+    """`first`, then features in a basis times their weight; zeros behind, see _WIDTH."""
+    start = first.shape[1]
+    width = -(-(start + vectors.shape[1]) // _WIDTH) * _WIDTH
+    out = weight.new_zeros((len(weight), width))
+    out[:, :start] = first
+    row = 0
+    for chunk in chunks:
+        rows = slice(row, row + len(chunk)) if place is None else place[row : row + len(chunk)]
+        out[rows, start : start + vectors.shape[1]] = chunk.to(torch.float32) @ vectors
+        row += len(chunk)
+    out[:, start:].mul_(weight)
+    return out
+
+
+def _inverse(order: Tensor) -> Tensor:
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=order.device)
-    return Pooled(*(held[place] for held in found))
+    return place
+
+
+def _placed(held: Tensor, place: Tensor | None) -> Tensor:
+    return held if place is None else held[place]
 
 
 def _make_unit(found: Pooled) -> None:
@@ -102,4 +128,4 @@ def _column_groups(num_rows: int, rank: int, num_beside: int) -> list[slice]:
     count = -(-(rank + num_beside) // most)
     width = -(-(rank + num_beside) // count // _WIDTH) * _WIDTH
     edges = [0, *range(width - num_beside, rank, width), rank]
-    return [slice(first, last) for first, last in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(first, last) for first, last in pairwise(edges)]
