@@ -87,9 +87,13 @@ class DemoClient(Node):
         """Whether the node listens to queries."""
         return self._query.get_subscription_count() > 0
 
+    def publish_query(self, prompts: str) -> None:
+        """Ask, and do not wait."""
+        self._query.publish(String(data=prompts))
+
     def ask(self, prompts: str, min_purifications: int) -> Reply:
         """Publish a query and wait for its answer after so many purifications."""
-        self._query.publish(String(data=prompts))
+        self.publish_query(prompts)
         names = [name.strip() for name in prompts.split(",")]
 
         def is_answered() -> bool:
@@ -199,11 +203,11 @@ def _converse(
     with (out / "node.log").open("w") as log:
         try:
             say(f"starting the node (its log: {log.name})")
-            node = _start(["run", "--namespace", NAMESPACE], log)
-            client.wait("the node", lambda: _is_alive(node, out) and client.is_node_up(), _START_S)
+            node = start(["run", "--namespace", NAMESPACE], log)
+            client.wait("the node", lambda: is_alive(node, out) and client.is_node_up(), _START_S)
             say(f"playing {len(sequence)} frames at {rate_hz:g} Hz")
             play = ["play", str(sequence.folder), "--rate", str(rate_hz)]
-            player = _start([*play, "--namespace", NAMESPACE])
+            player = start([*play, "--namespace", NAMESPACE])
             client.ask(FIRST_QUERY, 0)  # answered at once, while the map grows
             play_s = _START_S + len(sequence) / rate_hz
             client.wait("the end of the player", lambda: player.poll() is not None, play_s)
@@ -215,23 +219,25 @@ def _converse(
             return first, every_name
         finally:
             for process in (player, node):
-                _stop(process)
+                stop(process)
 
 
-def _start(arguments: list[str], log: IO[str] | None = None) -> subprocess.Popen:
+def start(arguments: list[str], log: IO[str] | None = None) -> subprocess.Popen:
     """A geopurify command as a process of its own, its output in `log`."""
     command = [sys.executable, "-m", "geopurify_ros.cli", *arguments]
     return subprocess.Popen(command, stdout=log or sys.stderr, stderr=log)
 
 
-def _is_alive(process: subprocess.Popen, out: Path) -> bool:
+def is_alive(process: subprocess.Popen, out: Path) -> bool:
+    """Whether the node runs; GeoPurifyError with the last line of its log where it ended."""
     if process.poll() is not None:
         tail = (out / "node.log").read_text().strip().splitlines()[-1:]
         raise GeoPurifyError(f"the node ended with code {process.returncode}: {' '.join(tail)}")
     return True
 
 
-def _stop(process: subprocess.Popen | None) -> None:
+def stop(process: subprocess.Popen | None) -> None:
+    """End a process as Ctrl-C does."""
     if process is None or process.poll() is not None:
         return
     process.send_signal(2)  # SIGINT, what Ctrl-C sends

@@ -1,4 +1,4 @@
-"""`geopurify bench --only node`: how the real node keeps up with a camera on a large map.
+"""`geopurify bench --node`: how the real node keeps up with a camera on a large map.
 
 The node is a process of its own; frames, the query and the clouds go over DDS as they do on a
 robot. Figures come from what was received and from the node's diagnostics.
@@ -18,9 +18,8 @@ import numpy as np
 import rclpy
 import torch
 from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import String
 
-from geopurify_ros.config import Config
+from geopurify_ros.config import Config, with_values
 from geopurify_ros.core.mapping.frame import RgbdFrame
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
@@ -29,11 +28,15 @@ from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.encoders import load_encoder
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.shutdown_signals import ros_session
-from geopurify_ros.ros.tools.demo import NAMESPACE, DemoClient, _is_alive, _start, _stop
+from geopurify_ros.ros.tools.demo import NAMESPACE, DemoClient, is_alive, start, stop
 from geopurify_ros.ros.tools.private_domain import isolated_environment
 from geopurify_ros.ros.tools.sequence_player import Player
 from geopurify_ros.srv import MapFile
 
+PROMPTS = (
+    "sofa, armchair, coffee table, bookshelf, plant, lamp, tv, rug, cushion, picture, curtain, "
+    "window, door, wall, floor, ceiling, chair, table, cabinet, radiator"
+)
 _GAP_VOXELS = 20  # between the copies of the room
 _START_S, _LOAD_S, _PURIFY_S, _DRAIN_S = 120.0, 60.0, 120.0, 6.0
 
@@ -43,6 +46,7 @@ class _Listener(DemoClient):
 
     def __init__(self) -> None:
         super().__init__(("labeled_cloud",))
+        self.before: dict[str, int] = {}  # counts of frames when playing began
         self.clouds: list[tuple[int, int]] = []  # received, stamp of the newest frame in it, ns
         self.resident: list[int] = []
 
@@ -52,6 +56,7 @@ class _Listener(DemoClient):
             self.status.get("purify.waiting_voxels") == "0")
 
     def spin(self, seconds: float) -> None:
+        """Listen for so long."""
         end, before = time.monotonic() + seconds, None
         while time.monotonic() < end:
             rclpy.spin_once(self, timeout_sec=0.05)
@@ -65,8 +70,8 @@ class _Listener(DemoClient):
 
 
 def node_trial(
-    folder: Path, copies: int, num_frames: int, rate_hz: float, enlarged: int, prompts: str,
-    dtype: str = "float32",
+    folder: Path, copies: int = 4, num_frames: int = 100, rate_hz: float = 5.0,
+    enlarged: int = 1, prompts: str = PROMPTS, dtype: str = "float32",
 ) -> dict[str, Any]:  # fmt: skip
     """Play frames of a sequence at a node that holds copies of its map already.
 
@@ -88,21 +93,21 @@ def node_trial(
         with (out / "node.log").open("w") as log, ros_session():
             client, player, node = _Listener(), Player("map", namespace=NAMESPACE), None
             try:
-                node = _start([
+                node = start([
                     "run", "--namespace", NAMESPACE, "--set", f"map.folder={out}",
                     "--set", "keyframe.min_translation_m=0", "--set",
                     "keyframe.min_rotation_rad=0", "--set", "keyframe.max_interval_s=0",
                     "--set", f"encoder.dtype={dtype}", "--set", "pose.source=pose",
                 ], log)  # fmt: skip
-                client.wait("the node", lambda: _is_alive(node, out) and client.is_node_up(),
+                client.wait("the node", lambda: is_alive(node, out) and client.is_node_up(),
                             _START_S)
                 _load(client)
-                client._query.publish(String(data=prompts))
+                client.publish_query(prompts)
                 client.wait("the answer", lambda: "query_result" in client.newest, _LOAD_S)
                 client.wait("a purification", client.is_purified, _PURIFY_S)
                 stamps = _play(client, player, frames, num_frames, rate_hz)
             finally:
-                _stop(node)
+                stop(node)
                 client.destroy_node()
                 player.destroy_node()
         return {"voxels": num_voxels, "rate_hz": rate_hz,
@@ -113,8 +118,7 @@ def _play(
     client: _Listener, player: Player, frames: list[RgbdFrame], count: int, rate_hz: float
 ) -> list[int]:
     """Stamps of the frames, ns."""
-    before = {k: int(v) for k, v in client.status.items() if k.startswith("frames.")}
-    client.base = before
+    client.before = _counts(client)
     stamps: list[int] = []
 
     def play() -> None:
@@ -134,9 +138,12 @@ def _play(
     return stamps
 
 
+def _counts(client: _Listener) -> dict[str, int]:
+    return {k[7:]: int(v) for k, v in client.status.items() if k.startswith("frames.")}
+
+
 def _figures(client: _Listener, stamps: list[int]) -> dict[str, Any]:
-    frames = {k[7:]: int(v) - client.base.get(k, 0) for k, v in client.status.items()
-              if k.startswith("frames.")}
+    frames = {k: n - client.before.get(k, 0) for k, n in _counts(client).items()}
     waits = []
     for stamp in stamps:
         seen = [received for received, newest in client.clouds if newest >= stamp]
@@ -169,8 +176,6 @@ def _load(client: _Listener) -> None:
 
 def _save_copies(sequence: Sequence, copies: int, path: Path, dtype: str) -> int:
     """A map of the sequence, several times side by side."""
-    from geopurify_ros.config import with_values
-
     config = with_values(Config(), {"encoder.dtype": dtype})
     encoder = load_encoder("builtin", torch.device("cpu"), dtype)
     pipeline = Pipeline(encoder, config)
