@@ -9,7 +9,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,12 @@ from geopurify_ros.errors import InputError
 from geopurify_ros.ros.frame_queue import Build, FrameQueue, Place
 from geopurify_ros.ros.guarded import Done, Guarded
 from geopurify_ros.ros.purifications import Purifications
+from geopurify_ros.ros.refresh import Refresh
 from geopurify_ros.ros.report import FrameCounts, Reporter
 from geopurify_ros.ros.worker_listener import Listener
 
 _MAX_JOBS = 32
 Corner = tuple[float, float, float]  # x, y, z in the map frame
-# Times what a refreshed answer takes, until the next: frames go first, the more of them wait.
-_ANSWERS_LEAVE, _FEW_FRAMES = (3.0, 9.0), 3
 _INACTIVE = "the node is not active: activate it first"
 
 
@@ -67,8 +65,7 @@ class MappingWorker(Guarded):
         self._jobs: deque[_Job] = deque()
         self._flags: set[str] = set()
         self._query: TextQuery | None = None
-        self._map_is_new = self._answer_is_old = False
-        self._answered_at, self._refresh_took_s = -float("inf"), 0.0
+        self._map_is_new, self._refresh = False, Refresh()
         self._thread: threading.Thread | None = None
 
     @property
@@ -235,17 +232,18 @@ class MappingWorker(Guarded):
             self.guard("query", lambda: self._listener.cleared(self.pipeline, self.stamp_ns))
         if flags & {"answer", "refresh"} and self._query is not None:
             self.guard("query", lambda: self._answer("answer" not in flags))
-        if "map" in flags and self._map_is_new:
+        if "map" in flags and self._map_is_new and self._refresh.is_map_due(self._max_rate_hz):
             self.guard("map", self._publish_map)
 
     def _until_answer_s(self) -> float | None:
         """When voxels that came since the last answer are to get a label; None: they are not."""
-        if not self._answer_is_old or self._query is None or not self._listener.wants_labels:
+        if not (self._refresh.is_owed and self._query and self._listener.wants_labels):
             return None
-        rate_hz = self.pipeline.config.output.max_rate_hz
-        leave = _ANSWERS_LEAVE[len(self._frames) > _FEW_FRAMES]
-        period_s = max(1.0 / rate_hz if rate_hz > 0 else 0.0, leave * self._refresh_took_s)
-        return max(0.0, self._answered_at + period_s - monotonic())
+        return self._refresh.until_answer_s(self._max_rate_hz, len(self._frames))
+
+    @property
+    def _max_rate_hz(self) -> float:
+        return self.pipeline.config.output.max_rate_hz
 
     def _frame_failed(self) -> None:
         with self._wake:
@@ -260,7 +258,7 @@ class MappingWorker(Guarded):
         self._gate.accept(frame.T_world_camera, frame.stamp_ns)
         self.stamp_ns = frame.stamp_ns
         self._listener.camera_m = frame.T_world_camera[:3, 3]
-        self._map_is_new = self._answer_is_old = self.purifications.is_due = True
+        self._map_is_new = self._refresh.is_owed = self.purifications.is_due = True
         self._counts.fused()
 
     def _replace(self, put: Callable[[Pipeline], None], stamp_ns: int) -> None:
@@ -286,15 +284,15 @@ class MappingWorker(Guarded):
     def _publish_map(self) -> None:
         self._listener.map_changed(self.pipeline, self.stamp_ns)
         self._map_is_new = False
+        self._refresh.end_map()
 
     def _answer(self, is_refresh: bool) -> None:
         asked, wants_raw = self._query, self._listener.wants_raw
         if asked is not None:
-            self._answer_is_old, self._answered_at = False, monotonic()
+            self._refresh.begin_answer()
             answer = self.last_answer = self.pipeline.query(asked, with_raw=wants_raw)
             self._listener.answered(self.pipeline, asked, answer, self.stamp_ns)
-            if is_refresh:  # others look at more than what a few frames changed
-                self._refresh_took_s = monotonic() - self._answered_at
+            self._refresh.end_answer(is_refresh)
 
     def _catch_up(self) -> None:
         self._listener.catch_up(self.pipeline, self.stamp_ns)

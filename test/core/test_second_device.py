@@ -10,7 +10,8 @@ from geopurify_ros.core.mapping.block_index import BlockIndex
 from geopurify_ros.core.mapping.map_records import MapSnapshot
 from geopurify_ros.core.mapping.voxel_map import VoxelMap
 from geopurify_ros.core.pipeline import Pipeline
-from geopurify_ros.core.purification import task
+from geopurify_ros.core.purification import job, region_pass, task
+from geopurify_ros.core.purification.purified import Patch
 from geopurify_ros.core.purification.student import StudentNet, StudentShape
 from geopurify_ros.evaluate.runner import Mapped, VoxelTruth, evaluate
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
@@ -61,12 +62,23 @@ def test_mixing_is_seen(device):
 
 @pytest.mark.parametrize("embedding", ["geometric", "student"])
 @pytest.mark.parametrize("mode", ["mean", "consensus"])
-def test_the_whole_method(device, mode, embedding):
+def test_the_whole_method(device, mode, embedding, monkeypatch):
     pipeline = pipeline_on(OTHER, mode, embedding)
     pipeline.purify()
     answer = pipeline.query(ASKED)
     assert answer.purified.label.device == pipeline.map.weights().device == OTHER
     assert all(chunk.device == OTHER for chunk in pipeline.lifted.snapshot().features)
+    for module in (job, region_pass):
+        monkeypatch.setattr(module, "MOST_SHARE", 1.0)
+    pipeline.integrate(frame_at(0.4, 9))
+    made = pipeline.purify_job().run()
+    assert isinstance(made, Patch)
+    pipeline.accept(made)
+    pipeline.remove(torch.arange(5, device=OTHER))
+    pipeline.purify()
+    again = pipeline.query(ASKED)
+    assert again.purified.label.device == OTHER
+    assert len(again.pooled.label) == len(pipeline.map)
     pipeline.lifted.settle()
     state = pipeline.map.state()
     assert all(tensor.device == torch.device("cpu") for tensor in state.values())

@@ -44,19 +44,25 @@ def seen(coords, generator):
     return FrameVoxels(coords, FeatureBags.of(normalize(features, dim=1)), color, normal, weight)
 
 
-def pipeline_of(embedding, kind="features", encoder=None):
+def pipeline_of(embedding, kind="features", encoder=None, device="cpu"):
     config = with_values(Config(), {"purify.embedding": embedding, "purify.neighbors": 16})
     torch.manual_seed(0)
     shape = StudentShape(input=kind, hidden=16, blocks=2, embedding_dim=16)
     student = StudentNet(shape, shape.in_channels(32)) if embedding == "student" else None
-    made = Pipeline(encoder or Names(), config, student=student)
+    if student is not None:
+        student = student.to(device)
+    made = Pipeline(encoder or Names(), config, device, student)
     made.map.up_sum = torch.tensor([0, 0, 1.0], dtype=torch.float64)
     return made
 
 
 def integrate(pipeline, coords, generator):
     with torch.inference_mode():
-        pipeline.map.integrate(seen(coords, generator), 0)
+        view = seen(coords, generator)
+        device = pipeline.device
+        pipeline.map.integrate(FrameVoxels(
+            view.coords.to(device), FeatureBags.of(view.bags.features().to(device)),
+            view.color.to(device), view.normal.to(device), view.weight.to(device)), 0)
 
 
 def a_place(generator):

@@ -56,6 +56,23 @@ def test_t6_2_after_random_changes_it_is_as_a_full_pass(embedding, kind):
     assert_as_a_full_pass(pipeline)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("embedding", ["student", "geometric"])
+def test_t6_2_on_a_card_a_part_is_as_a_full_pass(embedding):
+    generator = torch.Generator().manual_seed(7)
+    pipeline = pipeline_of(embedding, device="cuda")
+    integrate(pipeline, corridor(), generator)
+    pipeline.purify()
+    integrate(pipeline, corridor()[corridor()[:, 0] < 30], generator)
+    made = pipeline.purify_job().run()
+    assert isinstance(made, Patch)
+    pipeline.accept(made)
+    pipeline.remove(torch.arange(40, 90, device="cuda"))
+    pipeline.purify()
+    assert_as_a_full_pass(pipeline)
+
+
 def test_one_view_of_a_part_is_purified_as_a_part():
     generator = torch.Generator().manual_seed(3)
     pipeline = pipeline_of("student")
