@@ -11,7 +11,6 @@ import torch
 from geopurify_ros.core.pipeline import PurifyReport
 from geopurify_ros.errors import InputError
 from geopurify_ros.ros.guarded import Done, Guarded
-from geopurify_ros.ros.process_memory import give_back
 from geopurify_ros.ros.purifier import Purifier, Run
 from geopurify_ros.ros.report import Reporter
 
@@ -88,7 +87,6 @@ class Purifications:
         self._purified_at = self._begun_at
         if report.num_updated == report.num_voxels:
             self._full_at = self._begun_at
-            give_back()
         if report.news:
             self._reporter.tell("purify", report.news)
         with self._lock:

@@ -17,6 +17,7 @@ from geopurify_ros.core.purification.job import PurifyJob
 from geopurify_ros.core.purification.purified import Patch, Purified
 from geopurify_ros.ros.background import Pace, step_back
 from geopurify_ros.ros.guarded import Done
+from geopurify_ros.ros.process_memory import give_back
 
 _LONGEST_STEP_S = 5.0  # that the end of the node waits for; what takes longer ends by itself
 
@@ -111,6 +112,7 @@ class Purifier:
             pass  # nobody will take it over
         except Exception as error:
             run.error = error
+        give_back()
         with self._lock:
             run.is_over = True
         self._tell()
