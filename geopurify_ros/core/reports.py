@@ -22,7 +22,7 @@ class PurifyReport:
         num_purifications: of this map so far, this one included.
         num_voxels: that are purified.
         num_updated: of them, in this pass; all of them in a full one.
-        entropy: 1 is a blur, 0 a copy; see affinity.row_entropy.
+        entropy: 1 is a blur, 0 a copy; see affinity.row_entropies.
         rank: directions that features are kept in; 0: nothing was purified.
         news: what is worth telling of the basis, in one sentence; empty: nothing.
     """

@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from geopurify_ros.ros.outputs import clouds
+
 
 class Topics:
     """`listeners` has how many there are on a topic; `newcomer` lets one more come."""
@@ -24,3 +26,13 @@ class Topics:
 
     def counts(self):
         return {name: len(sent) for name, sent in self.sent.items()}
+
+
+def count_packed(monkeypatch):
+    """Names of the clouds that are made from now on."""
+    made = []
+    for name in ("map_cloud", "labeled_cloud"):
+        pack = getattr(clouds, name)
+        monkeypatch.setattr(clouds, name, lambda *args, n=name, pack=pack: (
+            made.append(n), pack(*args))[1])
+    return made

@@ -8,8 +8,8 @@ import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import running
 from sensor_msgs.msg import PointCloud2
+from topic_lists import count_packed
 
-from geopurify_ros.ros.outputs import clouds
 from geopurify_ros.ros.outputs.point_cloud2 import read_points
 
 CLOUDS = ("labeled_cloud", "raw_labeled_cloud", "map_cloud")
@@ -37,12 +37,7 @@ def harness(shared):
 
 @pytest.fixture
 def packed(monkeypatch):
-    made = []
-    for name in ("map_cloud", "labeled_cloud"):
-        pack = getattr(clouds, name)
-        monkeypatch.setattr(clouds, name, lambda *args, n=name, pack=pack: (
-            made.append(n), pack(*args))[1])
-    return made
+    return count_packed(monkeypatch)
 
 
 def listen(harness, topic):

@@ -39,6 +39,13 @@ def spatial_order(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
     return sort_keys(relative_key(coords >> BLOCK_SHIFT))[1]
 
 
+def inverse_order(order: Tensor) -> Tensor:  # (N,) int64 -> (N,) int64
+    """Where each row comes in an order."""
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    return place
+
+
 def relative_key(coords: Tensor) -> Tensor:  # (N, 3) int64 -> (N,) int64
     """As block_key, of voxels or cells: distinct up to 2^21 of them across, wherever they lie."""
     if len(coords) == 0:

@@ -118,8 +118,3 @@ def row_entropies(affinity: Affinity) -> Tensor:  # (V,)
         rows = slice(start, start + _ENTROPIES_AT_ONCE)
         out[rows] = torch.special.entr(affinity.weight[rows]).sum(dim=1) / math.log(width)
     return out
-
-
-def row_entropy(affinity: Affinity) -> float:
-    """Mean of `row_entropies`."""
-    return float(row_entropies(affinity).mean()) if len(affinity) else 0.0

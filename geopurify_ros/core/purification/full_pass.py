@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from geopurify_ros.core.mapping.block_index import spatial_order
+from geopurify_ros.core.mapping.block_index import inverse_order, spatial_order
 from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity, affinity_weights, row_entropies
 from geopurify_ros.core.purification.basis import basis_for
@@ -72,8 +72,7 @@ def _pooled(
     pause: Pause,
 ) -> Purified:
     shot, rounds = task.shot, task.settings.iterations
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
+    place = inverse_order(order)
     with task.stopwatch.measure("pool"):
         basis, misfit = basis_for(shot.features, shot.feature_dim, order.device, task.basis)
         rename_(affinity.index, place)

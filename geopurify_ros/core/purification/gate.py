@@ -26,7 +26,7 @@ class Effect:
     """One purified answer beside the raw one; shares of 1.
 
     Attributes:
-        entropy: of the rows of the affinity, 1 is a blur; see affinity.row_entropy.
+        entropy: of the rows of the affinity, 1 is a blur; see affinity.row_entropies.
         changed: voxels whose best text changed.
         boundary_before: pairs of touching voxels whose best texts differ, raw.
         boundary_after: the same purified.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from geopurify_ros.core.mapping.block_index import inverse_order
 from geopurify_ros.core.pauses import Pause, no_pause
 from geopurify_ros.core.purification.affinity import Affinity
 from geopurify_ros.core.purification.basis import FeatureBasis
@@ -60,7 +61,7 @@ def pooled_in(
         needed: see `pool`.
         marks: columns that are pooled beside.
     """
-    place = None if order is None else _inverse(order)
+    place = None if order is None else inverse_order(order)
     weight = pixels[:, None].clamp_min(1.0)
     weight = weight if order is None else weight[order]
     beside = weight if marks is None else torch.cat((weight, marks * weight), dim=1)
@@ -103,12 +104,6 @@ def _projected(
         row += len(chunk)
     out[:, start:].mul_(weight)
     return out
-
-
-def _inverse(order: Tensor) -> Tensor:
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order), device=order.device)
-    return place
 
 
 def _placed(held: Tensor, place: Tensor | None) -> Tensor:

@@ -68,7 +68,7 @@ class Purified:
     frozen: Frozen  # what the embeddings refer to
     version: int  # of the map
     misfit: float  # share of the energy of the features outside the basis of before
-    entropy: float  # of the affinity, see affinity.row_entropy
+    entropy: float  # of the affinity, see affinity.row_entropies
     effect: Effect | None  # on the best names of the encoder's vocabulary; None: it has none
     objection: str  # why purified labels should not be used, by that effect; empty: they should
     gone: list[Tensor]  # (M, 3) int64 voxels each that were removed since

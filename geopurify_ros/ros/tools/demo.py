@@ -6,13 +6,11 @@ All figures come from the clouds that were received over DDS, not from the node'
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -33,6 +31,7 @@ from geopurify_ros.ros.outputs.point_cloud2 import read_points
 from geopurify_ros.ros.shutdown_signals import ros_session
 from geopurify_ros.ros.tools.demo_files import write_picture, write_ply
 from geopurify_ros.ros.tools.private_domain import isolated_environment
+from geopurify_ros.ros.tools.processes import is_alive, start, stop
 
 NAMESPACE = "geopurify"
 FIRST_QUERY = "armchair, sofa, piano, plant, radiator, refrigerator"  # the sample room has none
@@ -220,32 +219,6 @@ def _converse(
         finally:
             for process in (player, node):
                 stop(process)
-
-
-def start(arguments: list[str], log: IO[str] | None = None) -> subprocess.Popen:
-    """A geopurify command as a process of its own, its output in `log`."""
-    command = [sys.executable, "-m", "geopurify_ros.cli", *arguments]
-    return subprocess.Popen(command, stdout=log or sys.stderr, stderr=log)
-
-
-def is_alive(process: subprocess.Popen, out: Path) -> bool:
-    """Whether the node runs; GeoPurifyError with the last line of its log where it ended."""
-    if process.poll() is not None:
-        tail = (out / "node.log").read_text().strip().splitlines()[-1:]
-        raise GeoPurifyError(f"the node ended with code {process.returncode}: {' '.join(tail)}")
-    return True
-
-
-def stop(process: subprocess.Popen | None) -> None:
-    """End a process as Ctrl-C does."""
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(2)  # SIGINT, what Ctrl-C sends
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _summary(

@@ -28,8 +28,9 @@ from geopurify_ros.data.readers.sequence import Sequence
 from geopurify_ros.encoders import load_encoder
 from geopurify_ros.errors import GeoPurifyError
 from geopurify_ros.ros.shutdown_signals import ros_session
-from geopurify_ros.ros.tools.demo import NAMESPACE, DemoClient, is_alive, start, stop
+from geopurify_ros.ros.tools.demo import NAMESPACE, DemoClient
 from geopurify_ros.ros.tools.private_domain import isolated_environment
+from geopurify_ros.ros.tools.processes import is_alive, start, stop
 from geopurify_ros.ros.tools.sequence_player import Player
 from geopurify_ros.srv import MapFile
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from box_room import ASKED, FRAMES, map_frames
 from std_msgs.msg import Header
-from topic_lists import Topics
+from topic_lists import Topics, count_packed
 
 from geopurify_ros.config import with_values
 from geopurify_ros.core.answers.answer import Answer
@@ -87,16 +87,6 @@ def test_only_what_changed_is_packed(monkeypatch):
 def pipeline():
     made = map_frames(FRAMES[:3])
     made.purify()
-    return made
-
-
-def count_packed(monkeypatch):
-    """Names of the clouds that are made from now on."""
-    made = []
-    for name in ("map_cloud", "labeled_cloud"):
-        pack = getattr(clouds, name)
-        monkeypatch.setattr(clouds, name, lambda *args, n=name, pack=pack: (
-            made.append(n), pack(*args))[1])
     return made
 
 
