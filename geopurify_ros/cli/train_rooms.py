@@ -39,6 +39,13 @@ def add_commands(what: Any) -> None:
         action="store_true",
         help="furniture built from parts beside that of the catalogue: for `train encoder`",
     )
+    one.add_argument("--dense", action="store_true", help="many more small things")
+    one.add_argument(
+        "--disturbed",
+        action="store_true",
+        help="as bad sensors record it: coarse depth with holes and waves, and in half of the "
+        "rooms each poor colour and inexact poses; the labels stay exact",
+    )
 
 
 def _rooms(args: argparse.Namespace) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def _rooms(args: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(f"--size is {args.size}, expected WIDTHxHEIGHT as in 320x240") from error
     settings = RoomSettings(
         args.views, width, height, args.seed, args.split, args.path_traced, args.wide,
-        args.built,
+        args.built, args.dense, args.disturbed,
     )  # fmt: skip
     result = make_rooms(args.out, args.num, settings, args.workers)
     text = "{made} rooms made, {rooms} of {views} views in {out} (keep their models.txt)"

@@ -22,6 +22,7 @@ from geopurify_ros.data.synthetic_render import (
     View,
     looking_at,
     render,
+    small_motion,
     upright,
 )
 
@@ -93,7 +94,8 @@ def synthetic_room(
     frames = []
     for number, T_room_camera in enumerate(_camera_path(rng, size, settings.num_frames)):
         view = render(boxes, intrinsics, T_room_camera, image_size, lamp_m)
-        pose = T_world_room @ T_room_camera @ _small_motion(rng, settings)
+        error = small_motion(rng, settings.pose_noise_m, settings.pose_noise_rad)
+        pose = T_world_room @ T_room_camera @ error
         rgb, depth_m = _expose(rng, view, settings), _measure(rng, view.depth_m, settings)
         frame = RgbdFrame(rgb, depth_m, intrinsics, pose, number * _FRAME_INTERVAL_NS)
         frames.append(LabeledFrame(frame, view.label, view.instance))
@@ -267,17 +269,6 @@ def _camera_path(rng: np.random.Generator, size: Array, num_frames: int) -> list
         target = np.array([*(size / 2 - around * 0.35 * size + aside), height])
         poses.append(looking_at(eye, target + rng.normal(0.0, 0.1, 3)))
     return poses
-
-
-def _small_motion(rng: np.random.Generator, settings: RoomSettings) -> Array:
-    """(4, 4) the error of a pose source."""
-    turn = rng.normal(0.0, settings.pose_noise_rad, 3)
-    pose = np.eye(4)
-    skew = np.array([[0, -turn[2], turn[1]], [turn[2], 0, -turn[0]], [-turn[1], turn[0], 0]])
-    left, _, right = np.linalg.svd(np.eye(3) + skew)  # the nearest rotation
-    pose[:3, :3] = left @ right
-    pose[:3, 3] = rng.normal(0.0, settings.pose_noise_m, 3)
-    return pose
 
 
 def _expose(rng: np.random.Generator, view: View, settings: RoomSettings) -> NDArray[np.uint8]:

@@ -212,3 +212,14 @@ def upright(yaw_rad: float, shift_m: Array) -> Array:
     pose[:2, :2] = (c, -s), (s, c)
     pose[:3, 3] = shift_m
     return pose
+
+
+def small_motion(rng: np.random.Generator, sigma_m: float, sigma_rad: float) -> Array:
+    """(4, 4) the error of a pose source, sigma along and about each axis."""
+    turn = rng.normal(0.0, sigma_rad, 3)
+    pose = np.eye(4)
+    skew = np.array([[0, -turn[2], turn[1]], [turn[2], 0, -turn[0]], [-turn[1], turn[0], 0]])
+    left, _, right = np.linalg.svd(np.eye(3) + skew)  # the nearest rotation
+    pose[:3, :3] = left @ right
+    pose[:3, 3] = rng.normal(0.0, sigma_m, 3)
+    return pose

@@ -42,7 +42,7 @@ def build_room(
     Args:
         models: to choose from.
         rng: decides everything.
-        variety: how far models may be changed.
+        variety: how far models may be changed, and how many things there are.
     """
     room = RoomBuilder(models, str(rng.choice(list(_ESSENTIAL))), rng, variety)
     for step in (shell, openings, rugs, furniture, seats, mounted, lamps, things):
@@ -58,7 +58,8 @@ def furniture(room: RoomBuilder) -> None:
     standing = [
         c for c in room.models if room_classes()[c].place in ("wall", "floor")
     ]
-    wanted += [str(c) for c in rng.choice(standing, size=int(area / 2.5))]
+    count = int(area / 2.5 * room.variety.crowding)
+    wanted += [str(c) for c in rng.choice(standing, size=count)]
     for label in wanted:
         _stand(room, label)
 
@@ -78,8 +79,8 @@ def seats(room: RoomBuilder) -> None:
 
 def mounted(room: RoomBuilder) -> None:
     """What hangs on walls."""
-    rng = room.rng
-    for _ in range(int(rng.integers(1, 6))):
+    rng, crowding = room.rng, room.variety.crowding
+    for _ in range(int(rng.integers(1, 6) * crowding)):
         size = rng.uniform(0.2, 0.9, 2)
         make = shapes.board if rng.random() < 0.1 else shapes.picture
         label = "whiteboard" if make is shapes.board else "picture"
@@ -89,7 +90,7 @@ def mounted(room: RoomBuilder) -> None:
             room.add(label, make(size, rng).moved(np.eye(3), np.array([0, 0.015, 0])), box)
     kinds = [c for c in room.models if room_classes()[c].place == "mount"]
     wanted = [c for c in _ESSENTIAL[room.kind] if c in kinds]
-    wanted += [str(c) for c in rng.choice(kinds, size=int(rng.integers(3, 9)))]
+    wanted += [str(c) for c in rng.choice(kinds, size=int(rng.integers(3, 9) * crowding))]
     for label in wanted:
         for model in room.some(label):
             _mount(room, model)
@@ -116,17 +117,17 @@ def lamps(room: RoomBuilder) -> None:
 
 def things(room: RoomBuilder) -> None:
     """What lies on tables, shelves, beds and the floor."""
-    rng = room.rng
+    rng, clutter = room.rng, room.variety.clutter
     small = [c for c in room.models if room_classes()[c].place == "top"]
     for host, label, area in room.surfaces:
         soft = label in SOFT
-        count = int(rng.integers(0, 4 if soft else 7))
-        for _ in range(count):
+        for _ in range(int(rng.integers(0, 4 if soft else 7) * clutter)):
             kind = str(rng.choice(_SOFT_THINGS if soft else [*small, "book", "monitor", "tv"]))
             if label in ("bookshelf", "shelf") and rng.random() < 0.5:
                 kind = "book"
             _put(room, kind, host, area)
-    for kind in rng.choice([*small, "box", "book", "pillow"], size=int(rng.integers(2, 10))):
+    on_floor = int(rng.integers(2, 10) * clutter)
+    for kind in rng.choice([*small, "box", "book", "pillow"], size=on_floor):
         for model in room.some(str(kind)):
             box = room.layout.free(model.size_m, rng)
             if box is not None and model.elevation_m == 0:
@@ -140,7 +141,10 @@ def _stand(room: RoomBuilder, label: str) -> None:
         size = rng.uniform([0.4, 0.22, 0.7], [1.2, 0.4, 2.1])
         box = room.layout.against_wall(size.tolist(), 0.0, rng)
         if box is not None:
-            room.add(label, shapes.rack(size, rng), box)
+            rack = shapes.rack(size, rng)
+            number = room.add(label, rack, box)
+            if room.variety.clutter > 1:  # empty in others: those made before stay the same
+                room.note_surfaces(number, label, rack, box)
         return
     for model in room.some(label):
         touching = 0.8 if room.kind == "kitchen" else 0.3

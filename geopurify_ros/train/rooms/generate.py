@@ -27,14 +27,16 @@ from geopurify_ros.train.folder_lock import one_at_a_time
 from geopurify_ros.train.rooms.camera import develop, measure_depth, random_intrinsics, random_pose
 from geopurify_ros.train.rooms.catalogue import SPLITS, Model, splits_of, usable_models
 from geopurify_ros.train.rooms.classes import room_classes
+from geopurify_ros.train.rooms.disturb import Shot, disturbed, random_faults
 from geopurify_ros.train.rooms.furnish import build_room
 from geopurify_ros.train.rooms.pathtrace import PathTracer
 from geopurify_ros.train.rooms.render import Camera, render
 from geopurify_ros.train.rooms.scene import Scene
-from geopurify_ros.train.rooms.variety import USUAL, WIDE
+from geopurify_ros.train.rooms.variety import DENSE_CLUTTER, USUAL, WIDE, Variety
 
 # Of random numbers. Two share one: their rooms were made before they were told apart.
 _STREAM = {"train": 0, "held-out": 1, "validation": 1, "test": 2}
+_FAULTS = 1  # what a bad sensor adds has a stream beside that of its room
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class RoomSettings:
         path_traced: lit by Cycles, about four seconds a view.
         wide: colours, sizes and distances vary far more (train.variety).
         built: furniture built from parts joins that of the catalogue (train.built).
+        dense: many more small things (train.variety).
+        disturbed: the same views as a bad sensor records them (train.disturb).
     """
 
     num_views: int = 20
@@ -60,6 +64,8 @@ class RoomSettings:
     path_traced: bool = False
     wide: bool = False
     built: bool = False
+    dense: bool = False
+    disturbed: bool = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -125,23 +131,19 @@ def models_of(split: str) -> list[Model]:
 
 def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
     """Make one room; it appears under its name only when it is complete."""
-    rng = np.random.default_rng([settings.seed, _STREAM[settings.split], number])
-    variety = replace(WIDE if settings.wide else USUAL, built=settings.built)
+    seed = [settings.seed, _STREAM[settings.split], number]
+    rng, bad_luck = np.random.default_rng(seed), np.random.default_rng([*seed, _FAULTS])
+    variety = _variety_of(settings)
     room = build_room(models_of(settings.split), rng, variety)
     scene = Scene(room.items)
-    folder = out / f".tmp_room_{number:04d}"
-    shutil.rmtree(folder, ignore_errors=True)
-    for part in ("color", "depth", "pose", "intrinsic", "label", "instance"):
-        (folder / part).mkdir(parents=True)
+    folder = _new_folder(out / f".tmp_room_{number:04d}")
     size_px = (settings.width_px, settings.height_px)
     intrinsics = random_intrinsics(*size_px, rng)
-    for name in ("intrinsic_color", "intrinsic_depth"):
-        four = np.eye(4)
-        four[:3, :3] = intrinsics
-        np.savetxt(folder / "intrinsic" / f"{name}.txt", four, fmt="%.6f")
+    _write_intrinsics(folder, intrinsics)
     tracer = None
     if settings.path_traced:
         tracer = PathTracer(scene, room.lights, room.ambient, threads=os.cpu_count() or 1)
+    faults = random_faults(bad_luck) if settings.disturbed else None
     class_id = {name: k + 1 for k, name in enumerate(room_classes())}
     labels = np.array([0] + [class_id[item.label] for item in room.items])
     for k in range(settings.num_views):
@@ -150,15 +152,43 @@ def make_room(out: Path, number: int, settings: RoomSettings) -> Path:
         view = render(scene, camera, room.lights, room.ambient, rng)
         if tracer is not None:
             view = replace(view, light=tracer.render(camera))
-        name = f"{k:06d}"
-        (folder / "color" / f"{name}.jpg").write_bytes(develop(view, rng))
-        _write_png(folder / "depth" / f"{name}.png", measure_depth(view.depth_m, rng))
-        np.savetxt(folder / "pose" / f"{name}.txt", pose, fmt="%.9f")
-        _write_png(folder / "label" / f"{name}.png", labels[view.item + 1].astype(np.uint8))
-        _write_png(folder / "instance" / f"{name}.png", (view.item + 1).astype(np.uint16))
+        # drawn for bad sensors as well, so that the next view is that of the undisturbed room
+        shot = Shot(develop(view, rng), measure_depth(view.depth_m, rng), pose)
+        if faults is not None:
+            shot = disturbed(shot, view.depth_m, intrinsics, faults, bad_luck)
+        _write_view(folder, f"{k:06d}", shot, view.item + 1, labels)
     _write_names(folder, scene, class_id)
     folder.rename(room_folder(out, number))
     return room_folder(out, number)
+
+
+def _variety_of(settings: RoomSettings) -> Variety:
+    variety = replace(WIDE if settings.wide else USUAL, built=settings.built)
+    return replace(variety, clutter=DENSE_CLUTTER) if settings.dense else variety
+
+
+def _new_folder(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("color", "depth", "pose", "intrinsic", "label", "instance"):
+        (folder / part).mkdir(parents=True)
+    return folder
+
+
+def _write_intrinsics(folder: Path, intrinsics: NDArray[np.float64]) -> None:
+    four = np.eye(4)
+    four[:3, :3] = intrinsics
+    for name in ("intrinsic_color", "intrinsic_depth"):
+        np.savetxt(folder / "intrinsic" / f"{name}.txt", four, fmt="%.6f")
+
+
+def _write_view(
+    folder: Path, name: str, shot: Shot, instance: NDArray[np.int64], labels: NDArray[np.int64]
+) -> None:
+    (folder / "color" / f"{name}.jpg").write_bytes(shot.jpeg)
+    _write_png(folder / "depth" / f"{name}.png", shot.depth_mm)
+    np.savetxt(folder / "pose" / f"{name}.txt", shot.T_world_camera, fmt="%.9f")
+    _write_png(folder / "label" / f"{name}.png", labels[instance].astype(np.uint8))
+    _write_png(folder / "instance" / f"{name}.png", instance.astype(np.uint16))
 
 
 def _write_names(folder: Path, scene: Scene, class_id: dict[str, int]) -> None:

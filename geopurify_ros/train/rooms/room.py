@@ -53,6 +53,8 @@ class RoomBuilder:
     """A room in the making.
 
     Attributes:
+        rng: decides everything.
+        variety: how far models may be changed, and how many things there are.
         kind: of the room.
         layout: boxes of all that is in it.
         items: objects, ready to be seen.
@@ -67,7 +69,7 @@ class RoomBuilder:
     ) -> None:
         """An empty room of random size."""
         self.rng = rng
-        self._variety = variety
+        self.variety = variety
         self.kind = kind
         width, depth = rng.uniform(2.8, 6.5), rng.uniform(2.8, 5.5)
         if kind == "bathroom":
@@ -101,8 +103,8 @@ class RoomBuilder:
         if not models:
             return []
         picks = self.rng.integers(len(models), size=1 if same else count)
-        whole = self.rng.uniform(*self._variety.scale)
-        scale = whole * self.rng.uniform(*self._variety.stretch, 3)
+        whole = self.rng.uniform(*self.variety.scale)
+        scale = whole * self.rng.uniform(*self.variety.stretch, 3)
         chosen = [models[pick] for pick in np.resize(picks, count)]
         return [replace(m, size_m=_scaled(m.size_m, scale)) for m in chosen]
 
@@ -112,14 +114,14 @@ class RoomBuilder:
         low, high = mesh.bounds()
         scale = np.asarray(size_m) / np.maximum(high - low, 1e-6)
         fitted = mesh.moved(np.diag(scale), np.zeros(3))
-        return repainted(fitted, model.label, self.rng, self._variety)
+        return repainted(fitted, model.label, self.rng, self.variety)
 
     def add_model(self, model: Model, box: Box, host: int | None = None) -> None:
         """Put a model, repainted, where `box` is."""
         mesh = self.fitted(model, model.size_m)
         number = self.add(model.label, mesh, box, host, model.credit)
         if model.label in _SURFACES:
-            self._note_surfaces(number, model.label, mesh, box)
+            self.note_surfaces(number, model.label, mesh, box)
         if model.label in _SEATED_AT:
             self.seating.append((number, model.label))
 
@@ -134,7 +136,8 @@ class RoomBuilder:
         self.items.append(Item(placed, label, name, credit))
         return self.layout.add(box, host)
 
-    def _note_surfaces(self, number: int, label: str, mesh: Mesh, box: Box) -> None:
+    def note_surfaces(self, number: int, label: str, mesh: Mesh, box: Box) -> None:
+        """Let things lie on what stands where `box` is."""
         for low, high in levels(mesh, self.layout.size_m[2]):
             center = (low[:2] + high[:2]) / 2
             x, y = np.array([box.x, box.y]) + center @ box.axes

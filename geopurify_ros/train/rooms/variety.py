@@ -22,6 +22,7 @@ class Variety:
         stretch: the same for each axis apart.
         close: share of the views from nearby, of few objects.
         built: whether furniture built from parts joins that of the catalogue.
+        clutter: factor on the small things on surfaces and on the floor.
     """
 
     repainted: float = 0.2
@@ -32,9 +33,16 @@ class Variety:
     stretch: tuple[float, float] = (0.95, 1.05)
     close: float = 0.0
     built: bool = False
+    clutter: float = 1.0
+
+    @property
+    def crowding(self) -> float:
+        """Factor on furniture and on what hangs on walls: these fill a room far sooner."""
+        return float(self.clutter**0.4)
 
 
 USUAL = Variety()
+DENSE_CLUTTER = 4.0
 WIDE = Variety(
     repainted=0.5, saturation=1.0, dyed=0.5, gloss=1.0, scale=(0.85, 1.2), stretch=(0.85, 1.18),
     close=0.4,

@@ -109,7 +109,8 @@ def test_other_settings_do_not_mix(rooms, capsys):
 def test_rooms_made_before_a_setting_was_there_are_continued(rooms):
     note = rooms / "rooms.json"
     settings = json.loads(note.read_text())
-    assert settings.pop("wide") is False
+    for name in ("wide", "dense", "disturbed"):
+        assert settings.pop(name) is False
     note.write_text(json.dumps(settings))
     assert main(["train", "rooms", "--out", str(rooms), "--num", "2", *TINY]) == 0
     assert json.loads(note.read_text())["wide"] is False
