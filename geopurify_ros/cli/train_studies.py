@@ -85,12 +85,17 @@ def _mapped(args: argparse.Namespace, folders: list[Path]) -> Any:
 
 
 def _candidates(args: argparse.Namespace) -> Any:
-    from geopurify_ros.core.purification.student import StudentNet
     from geopurify_ros.data.student_file import load_student
     from geopurify_ros.errors import ConfigError
     from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
     from geopurify_ros.train.students.teachers.selfsup import load_selfsup
-    from geopurify_ros.train.studies.table import baselines, of_student, of_teacher
+    from geopurify_ros.train.studies.table import (
+        UNTRAINED,
+        baselines,
+        of_student,
+        of_teacher,
+        untrained_like,
+    )
 
     found = baselines()
     if args.geometric:
@@ -101,18 +106,25 @@ def _candidates(args: argparse.Namespace) -> Any:
         name, equals, path = text.partition("=")
         if not equals:
             raise ConfigError(f"'{text}' is not of the form NAME=FILE")
-        net, header = load_student(Path(path))
-        if not any(one.name == "untrained student" for one in found):
-            untrained = StudentNet(net.shape, net.shape.in_channels(header.feature_dim))
-            untrained.set_statistics(net.mean, 1.0 / net.scale)
-            found.append(of_student("untrained student", untrained))
+        net, _ = load_student(Path(path))
+        if not any(one.name == UNTRAINED for one in found):
+            found += [of_student(UNTRAINED, untrained_like(net, k)) for k in range(_RANDOM_DRAWS)]
         found.append(of_student(name, net))
     return found
 
 
 def _table(args: argparse.Namespace) -> dict[str, Any]:
     from geopurify_ros.data.output_files import check_target, write_report
-    from geopurify_ros.train.studies.table import markdown, summarize, table_of
+    from geopurify_ros.train.studies import leads
+    from geopurify_ros.train.studies.table import (
+        CEILING,
+        RAW,
+        SOFT,
+        UNTRAINED,
+        markdown,
+        summarize,
+        table_of,
+    )
 
     if args.out:
         check_target(args.out, "report")
@@ -124,9 +136,13 @@ def _table(args: argparse.Namespace) -> dict[str, Any]:
         "encoder": args.encoder, "voxel_size_m": args.voxel_size, "set": args.set,
         "rooms": rooms, "summary": summarize(rooms),
     }
+    reference = UNTRAINED if UNTRAINED in rooms[0]["rows"] else SOFT
+    found = leads.leads_over(rooms, reference, RAW, CEILING)
+    result["leads"] = {"over": reference, **{name: vars(lead) for name, lead in found.items()}}
     if args.out:
         write_report(args.out, result)
     say(args, markdown(result["summary"]))
+    say(args, leads.markdown(found, reference))
     return result
 
 

@@ -24,6 +24,7 @@ from geopurify_ros.evaluate.runner import BAND_NEIGHBORS, Mapped, scores
 COLUMNS = ("miou", "gated_miou", "boundary_miou", "macc", "f_miou", "entropy", "changed",
            "boundary_before", "boundary_after", "seconds")
 RAW, BLUR, SOFT, CEILING = "raw", "blur", "soft normal + Lab", "ceiling (true instances)"
+UNTRAINED = "untrained student"
 _CODE_DIM = 64
 
 
@@ -54,6 +55,15 @@ def baselines() -> list[Candidate]:
 def of_student(name: str, net: StudentNet) -> Candidate:
     """A student as a candidate; it goes where the map is."""
     return Candidate(name, lambda mapped: net.to(mapped.pipeline.device).embed(scene_of(mapped)))
+
+
+def untrained_like(net: StudentNet, seed: int) -> StudentNet:
+    """What a student was before its training: its shape and input statistics, random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = StudentNet(net.shape, len(net.mean))
+    fresh.set_statistics(net.mean, 1.0 / net.scale)
+    return fresh
 
 
 def of_teacher(name: str, features: Callable[[VoxelScene], Tensor]) -> Candidate:
