@@ -11,17 +11,19 @@ from oracle_room import map_room
 
 from geopurify_ros.data.student_file import load_student
 from geopurify_ros.train.students.scenes import TrainingScene
-from geopurify_ros.train.students.student_run import StudentRun, new_student, train_student
+from geopurify_ros.train.students.student_run import StudentRun, train_student
 from geopurify_ros.train.students.teachers.geometric import GeometricTeacher
 from geopurify_ros.train.studies.table import (
     BLUR,
     RAW,
+    UNTRAINED,
     baselines,
     markdown,
     of_student,
     scene_of,
     summarize,
     table_of,
+    untrained_like,
 )
 from geopurify_ros.train.trainer import Schedule
 
@@ -40,9 +42,8 @@ def summary(tmp_path_factory):
         scenes.append(TrainingScene(f"room_{seed}", "oracle", scene_of(mapped)))
     train_student(scenes, GeometricTeacher(), RUN, out, out / "teacher")
     net, _ = load_student(out / "student.safetensors")
-    untrained = new_student(RUN, 0)
-    untrained.set_statistics(net.mean, 1.0 / net.scale)
-    candidates = [*baselines(), of_student("untrained", untrained), of_student("student", net)]
+    candidates = [*baselines(), of_student(UNTRAINED, untrained_like(net, RUN.schedule.seed)),
+                  of_student("student", net)]
     rooms = [table_of(map_room(seed, seed % 2 == 0), f"room {seed}", candidates)
              for seed in (30,)]
     return summarize(rooms)
@@ -55,4 +56,4 @@ def test_t1_22_a_trained_student_beats_raw_blur_and_an_untrained_one(summary, ca
         student = summary["student"][score]
         assert student > summary[RAW][score] + 0.05
         assert student > summary[BLUR][score] + 0.05
-        assert student > summary["untrained"][score] + 0.01
+        assert student > summary[UNTRAINED][score] + 0.01

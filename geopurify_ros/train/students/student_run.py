@@ -107,8 +107,13 @@ def train_student(
 
 
 def new_student(run: StudentRun, feature_dim: int) -> StudentNet:
-    """The untrained network of a run; its weights follow from the seed alone."""
+    """The untrained network of a run."""
     shape = run.architecture
+    return seeded_student(shape, shape.in_channels(feature_dim), run.schedule.seed)
+
+
+def seeded_student(shape: StudentShape, in_channels: int, seed: int) -> StudentNet:
+    """An untrained network; its weights follow from the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.schedule.seed)
-        return StudentNet(shape, shape.in_channels(feature_dim))
+        torch.manual_seed(seed)
+        return StudentNet(shape, in_channels)

@@ -20,6 +20,7 @@ from geopurify_ros.core.purification.scene import VoxelScene, scene_of_map
 from geopurify_ros.core.purification.student import StudentNet
 from geopurify_ros.evaluate.metrics import boundary_band
 from geopurify_ros.evaluate.runner import BAND_NEIGHBORS, Mapped, scores
+from geopurify_ros.train.students.student_run import seeded_student
 
 COLUMNS = ("miou", "gated_miou", "boundary_miou", "macc", "f_miou", "entropy", "changed",
            "boundary_before", "boundary_after", "seconds")
@@ -59,9 +60,7 @@ def of_student(name: str, net: StudentNet) -> Candidate:
 
 def untrained_like(net: StudentNet, seed: int) -> StudentNet:
     """What a student was before its training: its shape and input statistics, random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = StudentNet(net.shape, len(net.mean))
+    fresh = seeded_student(net.shape, len(net.mean), seed)
     fresh.set_statistics(net.mean, 1.0 / net.scale)
     return fresh
 

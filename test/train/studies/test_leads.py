@@ -11,10 +11,10 @@ from geopurify_ros.train.studies.table import CEILING, RAW, UNTRAINED, untrained
 
 
 def room(raw, untrained, student, ceiling):
-    """Rows of `table_of`: mIoU as given, in the band a tenth less; two draws of `untrained`."""
+    """Rows of `table_of`: mIoU as given, in the band half of it; two draws of `untrained`."""
     values = {RAW: [raw], UNTRAINED: [untrained - 0.01, untrained + 0.01], "student": [student],
               CEILING: [ceiling]}
-    return {"rows": {name: [{"miou": one, "boundary_miou": one - 0.1} for one in of_name]
+    return {"rows": {name: [{"miou": one, "boundary_miou": one / 2} for one in of_name]
                      for name, of_name in values.items()}}
 
 
@@ -26,7 +26,8 @@ def test_a_lead_is_a_mean_with_its_error_over_the_rooms():
     # differences .06, .02, -.01: mean .0233, deviation .0351, by the root of three
     assert lead.miou == pytest.approx(0.07 / 3)
     assert lead.miou_error == pytest.approx(0.0351188 / 3**0.5, abs=1e-6)
-    assert lead.boundary_miou == pytest.approx(lead.miou)
+    assert lead.boundary_miou == pytest.approx(lead.miou / 2)
+    assert lead.boundary_error == pytest.approx(lead.miou_error / 2)
     assert (lead.num_better, lead.num_rooms) == (2, 3)
     assert lead.worst == pytest.approx(-0.01)
     # raw .4, student .5233, ceiling .7
@@ -44,7 +45,7 @@ def test_one_room_has_no_spread_and_says_none():
     leads = leads_over(ROOMS[:1], UNTRAINED, RAW, CEILING)
     assert leads["student"].miou_error is None
     assert "NaN" not in json.dumps([vars(lead) for lead in leads.values()])
-    assert "| student | +0.060 | +0.060 | 1 of 1 | +0.060 | 53% |" in markdown(leads, UNTRAINED)
+    assert "| student | +0.060 | +0.030 | 1 of 1 | +0.060 | 53% |" in markdown(leads, UNTRAINED)
 
 
 def test_a_ceiling_that_gains_nothing_is_no_measure():
@@ -56,7 +57,7 @@ def test_a_ceiling_that_gains_nothing_is_no_measure():
 def test_several_rooms_are_told_with_their_error():
     lines = markdown(leads_over(ROOMS, UNTRAINED, RAW, CEILING), UNTRAINED).splitlines()
     assert lines[0].startswith(f"| lead over {UNTRAINED} | mIoU |")
-    assert lines[3] == "| student | +0.023 +- 0.020 | +0.023 +- 0.020 | 2 of 3 | -0.010 | 41% |"
+    assert lines[3] == "| student | +0.023 +- 0.020 | +0.012 +- 0.010 | 2 of 3 | -0.010 | 41% |"
 
 
 def test_an_untrained_student_has_the_input_statistics_and_weights_of_its_seed_alone():
